@@ -1,0 +1,33 @@
+"""The errors of finlab_nb: one base, each also the builtin that a caller would expect."""
+
+
+class StorageError(Exception):
+    """The database, its file, the pool or the reader failed; the message says what to do."""
+
+
+class StoreClosedError(StorageError):
+    """The store was used after `close()`."""
+
+
+class PoolTimeoutError(StorageError, TimeoutError):
+    """No connection, or no write lock, became free in time."""
+
+
+class StrategyNotFoundError(StorageError, LookupError):
+    """No strategy has this id."""
+
+
+class IterationNotFoundError(StorageError, LookupError):
+    """No iteration has this id."""
+
+
+class SuggestionNotFoundError(StorageError, LookupError):
+    """No suggestion has this id."""
+
+
+class ReaderError(StorageError):
+    """The child process that reads the database for DuckDB could not start or failed."""
+
+
+class QueryError(StorageError, ValueError):
+    """DuckDB refused a query: its text or its parameters are wrong."""

@@ -1,0 +1,244 @@
+-- Schema 1: strategies, their iterations (one backtest run each) and everything a run leaves behind.
+--
+-- Times are UTC in ISO 8601 text; fractions are fractions, not percent; NULL means unknown.
+-- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes.
+
+CREATE TABLE store_state (
+    only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
+    generation      TEXT NOT NULL,                -- new with every restore: caches of another generation never count
+    change_counter  INTEGER NOT NULL DEFAULT 0    -- transactions that finlab_nb has committed
+);
+INSERT INTO store_state (only_row, generation) VALUES (1, lower(hex(randomblob(8))));
+
+-- Which rows of the tables below were changed or removed after they were appended: rows are counted in
+-- buckets of 1024 rowids, and a changed bucket gets a new random stamp. A copy of a bucket that was
+-- made under another stamp is stale. The triggers at the end keep this table, for every program that writes.
+CREATE TABLE edited_rows (
+    table_name  TEXT NOT NULL,
+    bucket      INTEGER NOT NULL,
+    stamp       INTEGER NOT NULL,
+    PRIMARY KEY (table_name, bucket)
+);
+
+CREATE TABLE strategies (
+    strategy_id         TEXT PRIMARY KEY NOT NULL CHECK (strategy_id <> ''),
+    name                TEXT NOT NULL CHECK (name <> ''),
+    code                TEXT NOT NULL,
+    parameters          JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
+    created_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (julianday(created_at) IS NOT NULL),
+    parent_strategy_id  TEXT REFERENCES strategies (strategy_id)
+);
+CREATE INDEX strategies_by_name ON strategies (name);
+CREATE INDEX strategies_by_parent ON strategies (parent_strategy_id) WHERE parent_strategy_id IS NOT NULL;
+
+CREATE TABLE iterations (
+    iteration_id      TEXT PRIMARY KEY NOT NULL CHECK (iteration_id <> ''),
+    strategy_id       TEXT NOT NULL REFERENCES strategies (strategy_id),
+    iteration_number  INTEGER NOT NULL CHECK (typeof(iteration_number) = 'integer' AND iteration_number >= 1),
+    code              TEXT NOT NULL,
+    timestamp         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (julianday(timestamp) IS NOT NULL),
+    parameters        JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
+    note              TEXT,
+    starred           INTEGER NOT NULL DEFAULT 0 CHECK (starred IN (0, 1)),
+    archived          INTEGER NOT NULL DEFAULT 0 CHECK (archived IN (0, 1)),
+    UNIQUE (strategy_id, iteration_number)
+);
+CREATE INDEX iterations_by_timestamp ON iterations (timestamp);
+
+CREATE TABLE metrics (
+    metric_id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    iteration_id       TEXT NOT NULL UNIQUE REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    annualized_return  REAL CHECK (typeof(annualized_return) IN ('real', 'null')),
+    sharpe_ratio       REAL CHECK (typeof(sharpe_ratio) IN ('real', 'null')),
+    max_drawdown       REAL CHECK (max_drawdown IS NULL OR (typeof(max_drawdown) = 'real' AND max_drawdown <= 0)),
+    win_rate           REAL CHECK (win_rate IS NULL OR (typeof(win_rate) = 'real' AND win_rate BETWEEN 0 AND 1)),
+    total_trades       INTEGER CHECK (total_trades IS NULL OR (typeof(total_trades) = 'integer' AND total_trades >= 0))
+);
+
+CREATE TABLE extra_metrics (
+    iteration_id  TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    name          TEXT NOT NULL CHECK (name <> ''),
+    value         REAL CHECK (typeof(value) IN ('real', 'null')),
+    PRIMARY KEY (iteration_id, name)
+);
+
+CREATE TABLE suggestions (
+    suggestion_id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    iteration_id          TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    priority              TEXT NOT NULL CHECK (priority IN ('high', 'medium', 'low')),
+    description           TEXT NOT NULL CHECK (description <> ''),
+    specific_changes      TEXT,
+    expected_impact       TEXT,
+    rationale             TEXT,
+    learning_references   JSON CHECK (learning_references IS NULL OR json_type(learning_references) = 'array'),
+    status                TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'applied', 'rejected')),
+    applied_iteration_id  TEXT REFERENCES iterations (iteration_id) ON DELETE SET NULL
+);
+CREATE INDEX suggestions_by_iteration ON suggestions (iteration_id);
+CREATE INDEX suggestions_by_applied ON suggestions (applied_iteration_id) WHERE applied_iteration_id IS NOT NULL;
+
+CREATE TABLE trades (
+    trade_id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    iteration_id   TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    stock_code     TEXT NOT NULL CHECK (stock_code <> ''),
+    entry_date     TEXT CHECK (entry_date IS NULL OR date(substr(entry_date, 1, 10)) IS substr(entry_date, 1, 10)),
+    exit_date      TEXT CHECK (exit_date IS NULL OR date(substr(exit_date, 1, 10)) IS substr(exit_date, 1, 10)),
+    entry_price    REAL CHECK (typeof(entry_price) IN ('real', 'null')),
+    exit_price     REAL CHECK (typeof(exit_price) IN ('real', 'null')),
+    position_size  REAL CHECK (typeof(position_size) IN ('real', 'null')),
+    profit_loss    REAL CHECK (typeof(profit_loss) IN ('real', 'null')),
+    CHECK (exit_date IS NULL OR substr(exit_date, 1, 10) >= substr(entry_date, 1, 10))
+);
+CREATE INDEX trades_by_iteration ON trades (iteration_id);
+
+CREATE TABLE equity (
+    equity_id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    iteration_id  TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    date          TEXT NOT NULL CHECK (date(substr(date, 1, 10)) IS substr(date, 1, 10)),
+    equity        REAL NOT NULL CHECK (typeof(equity) = 'real')
+);
+CREATE INDEX equity_by_iteration ON equity (iteration_id);
+
+CREATE TABLE tags (
+    iteration_id  TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
+    tag           TEXT NOT NULL CHECK (tag <> ''),
+    PRIMARY KEY (iteration_id, tag)
+);
+CREATE INDEX tags_by_tag ON tags (tag);
+
+-- Three triggers a table. An INSERT is an edit where it can replace a row (INSERT OR REPLACE fires no
+-- DELETE trigger) or names its own rowid; an ordinary append is none. DELETE and INSERT instead of
+-- REPLACE, because the conflict policy of the outer statement would win over that of the trigger.
+
+CREATE TRIGGER strategies_replaced BEFORE INSERT ON strategies
+WHEN NEW.rowid >= 0 OR EXISTS (SELECT 1 FROM strategies WHERE strategy_id = NEW.strategy_id) BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'strategies' AND bucket IN (
+        SELECT rowid >> 10 FROM strategies WHERE strategy_id = NEW.strategy_id UNION SELECT NEW.rowid >> 10);
+    INSERT INTO edited_rows SELECT 'strategies', rowid >> 10, random() FROM strategies WHERE strategy_id = NEW.strategy_id GROUP BY 2;
+    INSERT INTO edited_rows SELECT 'strategies', NEW.rowid >> 10, random() WHERE NEW.rowid >= 0 AND NOT EXISTS (
+        SELECT 1 FROM edited_rows WHERE table_name = 'strategies' AND bucket = NEW.rowid >> 10);
+END;
+CREATE TRIGGER strategies_updated AFTER UPDATE ON strategies BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'strategies' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('strategies', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'strategies' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('strategies', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER strategies_deleted AFTER DELETE ON strategies BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'strategies' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('strategies', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER iterations_replaced BEFORE INSERT ON iterations
+WHEN NEW.rowid >= 0 OR EXISTS (SELECT 1 FROM iterations WHERE iteration_id = NEW.iteration_id OR (strategy_id = NEW.strategy_id AND iteration_number = NEW.iteration_number)) BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'iterations' AND bucket IN (
+        SELECT rowid >> 10 FROM iterations WHERE iteration_id = NEW.iteration_id OR (strategy_id = NEW.strategy_id AND iteration_number = NEW.iteration_number) UNION SELECT NEW.rowid >> 10);
+    INSERT INTO edited_rows SELECT 'iterations', rowid >> 10, random() FROM iterations WHERE iteration_id = NEW.iteration_id OR (strategy_id = NEW.strategy_id AND iteration_number = NEW.iteration_number) GROUP BY 2;
+    INSERT INTO edited_rows SELECT 'iterations', NEW.rowid >> 10, random() WHERE NEW.rowid >= 0 AND NOT EXISTS (
+        SELECT 1 FROM edited_rows WHERE table_name = 'iterations' AND bucket = NEW.rowid >> 10);
+END;
+CREATE TRIGGER iterations_updated AFTER UPDATE ON iterations BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'iterations' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('iterations', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'iterations' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('iterations', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER iterations_deleted AFTER DELETE ON iterations BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'iterations' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('iterations', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER metrics_replaced BEFORE INSERT ON metrics
+WHEN NEW.rowid >= 0 OR EXISTS (SELECT 1 FROM metrics WHERE iteration_id = NEW.iteration_id) BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'metrics' AND bucket IN (
+        SELECT rowid >> 10 FROM metrics WHERE iteration_id = NEW.iteration_id UNION SELECT NEW.rowid >> 10);
+    INSERT INTO edited_rows SELECT 'metrics', rowid >> 10, random() FROM metrics WHERE iteration_id = NEW.iteration_id GROUP BY 2;
+    INSERT INTO edited_rows SELECT 'metrics', NEW.rowid >> 10, random() WHERE NEW.rowid >= 0 AND NOT EXISTS (
+        SELECT 1 FROM edited_rows WHERE table_name = 'metrics' AND bucket = NEW.rowid >> 10);
+END;
+CREATE TRIGGER metrics_updated AFTER UPDATE ON metrics BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'metrics' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('metrics', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'metrics' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('metrics', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER metrics_deleted AFTER DELETE ON metrics BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'metrics' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('metrics', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER extra_metrics_replaced BEFORE INSERT ON extra_metrics
+WHEN NEW.rowid >= 0 OR EXISTS (SELECT 1 FROM extra_metrics WHERE iteration_id = NEW.iteration_id AND name = NEW.name) BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'extra_metrics' AND bucket IN (
+        SELECT rowid >> 10 FROM extra_metrics WHERE iteration_id = NEW.iteration_id AND name = NEW.name UNION SELECT NEW.rowid >> 10);
+    INSERT INTO edited_rows SELECT 'extra_metrics', rowid >> 10, random() FROM extra_metrics WHERE iteration_id = NEW.iteration_id AND name = NEW.name GROUP BY 2;
+    INSERT INTO edited_rows SELECT 'extra_metrics', NEW.rowid >> 10, random() WHERE NEW.rowid >= 0 AND NOT EXISTS (
+        SELECT 1 FROM edited_rows WHERE table_name = 'extra_metrics' AND bucket = NEW.rowid >> 10);
+END;
+CREATE TRIGGER extra_metrics_updated AFTER UPDATE ON extra_metrics BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'extra_metrics' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('extra_metrics', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'extra_metrics' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('extra_metrics', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER extra_metrics_deleted AFTER DELETE ON extra_metrics BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'extra_metrics' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('extra_metrics', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER suggestions_replaced BEFORE INSERT ON suggestions WHEN NEW.rowid >= 0 BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'suggestions' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('suggestions', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER suggestions_updated AFTER UPDATE ON suggestions BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'suggestions' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('suggestions', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'suggestions' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('suggestions', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER suggestions_deleted AFTER DELETE ON suggestions BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'suggestions' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('suggestions', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER trades_replaced BEFORE INSERT ON trades WHEN NEW.rowid >= 0 BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'trades' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('trades', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER trades_updated AFTER UPDATE ON trades BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'trades' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('trades', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'trades' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('trades', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER trades_deleted AFTER DELETE ON trades BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'trades' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('trades', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER equity_replaced BEFORE INSERT ON equity WHEN NEW.rowid >= 0 BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'equity' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('equity', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER equity_updated AFTER UPDATE ON equity BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'equity' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('equity', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'equity' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('equity', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER equity_deleted AFTER DELETE ON equity BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'equity' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('equity', OLD.rowid >> 10, random());
+END;
+CREATE TRIGGER tags_replaced BEFORE INSERT ON tags
+WHEN NEW.rowid >= 0 OR EXISTS (SELECT 1 FROM tags WHERE iteration_id = NEW.iteration_id AND tag = NEW.tag) BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'tags' AND bucket IN (
+        SELECT rowid >> 10 FROM tags WHERE iteration_id = NEW.iteration_id AND tag = NEW.tag UNION SELECT NEW.rowid >> 10);
+    INSERT INTO edited_rows SELECT 'tags', rowid >> 10, random() FROM tags WHERE iteration_id = NEW.iteration_id AND tag = NEW.tag GROUP BY 2;
+    INSERT INTO edited_rows SELECT 'tags', NEW.rowid >> 10, random() WHERE NEW.rowid >= 0 AND NOT EXISTS (
+        SELECT 1 FROM edited_rows WHERE table_name = 'tags' AND bucket = NEW.rowid >> 10);
+END;
+CREATE TRIGGER tags_updated AFTER UPDATE ON tags BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'tags' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('tags', OLD.rowid >> 10, random());
+    DELETE FROM edited_rows WHERE table_name = 'tags' AND bucket = NEW.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('tags', NEW.rowid >> 10, random());
+END;
+CREATE TRIGGER tags_deleted AFTER DELETE ON tags BEGIN
+    DELETE FROM edited_rows WHERE table_name = 'tags' AND bucket = OLD.rowid >> 10;
+    INSERT INTO edited_rows VALUES ('tags', OLD.rowid >> 10, random());
+END;
