@@ -1,0 +1,49 @@
+"""finlab_nb remembers every strategy version and every backtest, and answers questions about them as DataFrames."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from finlab_nb.errors import (
+    IterationNotFoundError,
+    PoolTimeoutError,
+    QueryError,
+    ReaderError,
+    StorageError,
+    StoreClosedError,
+    StrategyNotFoundError,
+    SuggestionNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from finlab_nb.lab import Lab
+    from finlab_nb.store import StorageManager
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IterationNotFoundError",
+    "Lab",
+    "PoolTimeoutError",
+    "QueryError",
+    "ReaderError",
+    "StorageError",
+    "StorageManager",
+    "StoreClosedError",
+    "StrategyNotFoundError",
+    "SuggestionNotFoundError",
+    "__version__",
+]
+
+_LOADED_ON_USE = {"Lab": "finlab_nb.lab", "StorageManager": "finlab_nb.store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module 'finlab_nb' has no attribute {name!r}")
+    return getattr(import_module(_LOADED_ON_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

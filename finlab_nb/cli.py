@@ -1,0 +1,90 @@
+"""The finlab-nb command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finlab_nb import Lab, StorageError, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+_NOTEBOOK = "01_explore.ipynb"
+_DEMO_DATABASE = "finlab_demo.db"
+_PERCENT = "{:.1%}".format
+_FORMATS = {
+    "annualized_return": _PERCENT,
+    "max_drawdown": _PERCENT,
+    "win_rate": _PERCENT,
+    "sharpe_ratio": "{:.2f}".format,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="finlab-nb", description="Remember, explore and judge backtests in notebooks."
+    )
+    parser.add_argument("--version", action="version", version=f"finlab-nb {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="backtest on real prices, record the runs and explore them in JupyterLab")
+    demo.add_argument("--db", type=Path, default=Path(_DEMO_DATABASE), help="the database (default: %(default)s)")
+    demo.add_argument("--no-browser", action="store_true", help="stop before JupyterLab")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _demo(chosen.db.expanduser().resolve(), browser=not chosen.no_browser)
+    except StorageError as error:
+        print(f"finlab-nb: {error}", file=sys.stderr)
+        return 1
+
+
+def _demo(database: Path, *, browser: bool) -> int:
+    from finlab_nb.demo.build import build_demo
+
+    build_demo(database)
+    with Lab(database) as lab:
+        best = lab.iterations(order_by="sharpe_ratio desc", limit=10)
+    print(f"\nThe ten best runs by Sharpe ratio, in {database}:\n\n{_table(best)}\n")
+    print("The best of many trials on four survivors: no evidence of skill. The notebook shows more.")
+    notebook = _put_notebook(database)
+    print(f"Notebook: {notebook}")
+    if not browser:
+        return 0
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    return subprocess.call([sys.executable, "-m", "jupyterlab", *root, str(notebook)], cwd=notebook.parent)  # noqa: S603
+
+
+def _table(runs: pd.DataFrame) -> str:
+    columns = ["strategy", "iteration_number", *_FORMATS, "total_trades"]
+    shown = runs[columns].rename(columns={"iteration_number": "run"})
+    return shown.to_string(index=False, formatters=_FORMATS, na_rep="-")
+
+
+def _put_notebook(database: Path) -> Path:
+    """Put the notebook beside the database, opening this very one; a notebook that is there stays as it is."""
+    target = database.with_name(_NOTEBOOK)
+    if not target.exists():
+        named = json.dumps(json.dumps(database.name))[1:-1]
+        text = _notebook_text().replace(json.dumps(json.dumps(_DEMO_DATABASE))[1:-1], named)
+        target.write_text(text, encoding="utf-8")
+    return target
+
+
+def _notebook_text() -> str:
+    packaged = resources.files("finlab_nb") / "notebooks" / _NOTEBOOK
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return (Path(__file__).parents[1] / "notebooks" / _NOTEBOOK).read_text(encoding="utf-8")  # a checkout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

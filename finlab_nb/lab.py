@@ -1,0 +1,92 @@
+"""Lab: the one object that a notebook holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from finlab_nb.query.engine import Engine
+from finlab_nb.query.frames import Frames
+from finlab_nb.store import StorageManager
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from finlab_nb.widgets import Explorer
+
+
+class Lab:
+    """A researcher's memory: saves through ``lab.store``, answers as DataFrames, shows widgets.
+
+    Every DataFrame shows the newest moment of the database, also of what other processes have written, and one
+    moment only.
+
+    Parameters
+    ----------
+    db_path
+        One SQLite file, created and migrated as needed.
+    cache_dir
+        The folder for Parquet copies; by default ``<db_path>.cache``. Deleting it loses nothing but time.
+    pool_size, timeout
+        As in `StorageManager`.
+
+    Raises
+    ------
+    StorageError
+        If the database cannot be opened.
+
+    Examples
+    --------
+    >>> with Lab(":memory:") as lab:
+    ...     momentum = lab.store.save_strategy_version("momentum", "signal = ...", {"lookback": 60})
+    ...     run = lab.store.save_iteration(momentum, metrics={"sharpe_ratio": 1.1})
+    ...     lab.iterations()["sharpe_ratio"].tolist()
+    [1.1]
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str],
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        pool_size: int = 5,
+        timeout: float = 5.0,
+    ) -> None:
+        self.store = StorageManager(db_path, pool_size, timeout)
+        self._engine = Engine(self.store.pool, None if cache_dir is None else Path(cache_dir).expanduser().resolve())
+        self.frames = Frames(self._engine)
+        self.strategies = self.frames.strategies
+        self.iterations = self.frames.iterations
+        self.metrics = self.frames.metrics
+        self.trades = self.frames.trades
+        self.equity = self.frames.equity
+        self.suggestions = self.frames.suggestions
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Lab({str(self.store.path)!r})"
+
+    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return the answer to a SELECT; see `Frames.sql`."""
+        return self.frames.sql(query, params)
+
+    def explore(self) -> Explorer:
+        """Return the explorer: a table of runs, and the curves, metrics and suggestions of those selected."""
+        from finlab_nb.widgets import Explorer
+
+        return Explorer(self.frames, self.store)
+
+    def close(self) -> None:
+        """Stop the reader and close all connections. Closing twice is fine."""
+        self._engine.close()
+        self.store.close()

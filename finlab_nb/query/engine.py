@@ -1,0 +1,420 @@
+"""The kernel's DuckDB: named views over segments and tail, brought up to date before every question.
+
+For each table of the store there are Parquet segments, which hold most rows, and a native table, the tail, which
+holds what no segment holds: the newest rows, gaps between segments, and the rows of buckets that were edited after a
+segment was written (the segment's own rows of such a bucket are left out of the view).
+
+One refresh reads the state of all tables and every missing row in one read transaction of the pool and applies them
+in one transaction of DuckDB: all views show the same moment. Only when many rows are missing does the child-process
+reader copy them to segments first; what was written meanwhile is then caught up with as usual.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sqlite3
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import duckdb
+
+from finlab_nb.errors import QueryError
+from finlab_nb.query import tail
+from finlab_nb.query.reader import Reader
+from finlab_nb.query.segments import Segment, SegmentFolder, anchors_of, belongs, choose
+from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal
+
+if TYPE_CHECKING:
+    from finlab_nb.store.pool import ConnectionPool
+
+Answer = TypeVar("Answer")
+Range = tuple[int, int]
+
+_SEALED_ROWS: Final = 16_384  # so many rows of the tail are worth a segment
+_MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
+_MERGED_SEGMENTS: Final = 4
+_BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
+_LEAST_ROWID: Final = -(2**63)
+
+_STATE: Final = "SELECT generation FROM store_state"
+_EDITED: Final = "SELECT table_name, bucket, stamp FROM edited_rows"
+_ENDS: Final = " UNION ALL ".join(
+    f"SELECT '{name}', (SELECT min(rowid) FROM {name}), (SELECT max(rowid) FROM {name})" for name in TABLES
+)
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@dataclass(slots=True)
+class _Copy:
+    """What is known of one table: its segments, and the moment that its rows stand for."""
+
+    table: Table
+    segments: list[Segment] = field(default_factory=list)
+    stamps: dict[int, int] = field(default_factory=dict)
+    seen: int = _LEAST_ROWID - 1  # the last rowid at that moment
+    loaded: bool = False  # whether the tail holds what no segment holds
+
+    def stale(self, segment: Segment) -> set[int]:
+        return segment.stale_buckets(self.stamps)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one read transaction says of the store."""
+
+    generation: str
+    stamps: dict[str, dict[int, int]]
+    ends: dict[str, Range | None]
+
+
+class Engine:
+    """DuckDB views over one store, always of its newest moment.
+
+    Parameters
+    ----------
+    pool
+        The store's connections.
+    cache_dir
+        The folder for segments; by default ``<database>.cache`` beside the database.
+    """
+
+    def __init__(self, pool: ConnectionPool, cache_dir: Path | None = None) -> None:
+        self._pool = pool
+        self._cache_dir = cache_dir
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._start()
+        _engines.add(self)
+
+    def _start(self) -> None:
+        self._lock = threading.RLock()
+        self.reader = Reader(self._pool.path)
+        self._duck: duckdb.DuckDBPyConnection | None = None
+        self._folder: SegmentFolder | None = None
+        self._version: tuple[int, ...] | None = None
+        self._copies: dict[str, _Copy] = {}
+
+    def answer(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
+        """Ask a question of the newest moment; all queries of the question see that same moment.
+
+        Raises
+        ------
+        QueryError
+            If DuckDB refuses the query.
+        StorageError
+            If the store cannot be read.
+        """
+        try:
+            return self._ask(question)
+        except duckdb.IOException:
+            self.forget()  # another program has removed a segment; SQLite still has everything
+            return self._ask(question, final=True)
+
+    def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer], *, final: bool = False) -> Answer:
+        try:
+            self.refresh()
+            with self._connection().cursor() as cursor:
+                cursor.execute("BEGIN TRANSACTION")
+                try:
+                    return question(cursor)
+                finally:
+                    with contextlib.suppress(duckdb.Error):
+                        cursor.execute("ROLLBACK")
+        except duckdb.IOException as error:
+            if final:
+                raise QueryError(f"the cache of {self._pool.path} cannot be read: {error}") from error
+            raise
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+    def refresh(self) -> None:
+        """Bring all views to the newest moment; microseconds when nothing is new."""
+        with self._lock:
+            version = self._pool.data_version()
+            if version == self._version:
+                return
+            if self._version is not None and version[0] != self._version[0]:
+                self._copies.clear()  # another file stands under the name
+            for may_copy in (True, False):
+                with self._pool.snapshot() as source:
+                    state = self._state(source)
+                    self._adopt(source, state)
+                    bulk = self._bulk_ranges(state) if may_copy else []
+                    if not bulk:
+                        self._catch_up(source, state)
+                        break
+                    copies = [
+                        (copy, first, last, anchors_of(source, copy.table, first, last)) for copy, first, last in bulk
+                    ]
+                self._copy_in_bulk(state, copies)
+            self._version = version
+            self._tidy()
+
+    def forget(self) -> None:
+        """Drop what is known, so that the next question builds it anew from the cache folder and the store."""
+        with self._lock:
+            self._copies.clear()
+            self._version = None
+
+    def close(self) -> None:
+        """Stop the reader and let go of DuckDB. Closing twice is fine."""
+        with self._lock:
+            self.reader.close()
+            if self._duck is not None:
+                self._duck.close()
+            self._duck = None
+            self.forget()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    @property
+    def folder(self) -> SegmentFolder | None:
+        """The folder of the segments, once a question has been asked."""
+        return self._folder
+
+    def segments(self) -> list[Segment]:
+        """Return the segments that the views read at this moment."""
+        with self._lock:
+            return [segment for copy in self._copies.values() for segment in copy.segments]
+
+    # Refreshing ---------------------------------------------------------------------------------------------------
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if self._duck is None:
+            root, self._temporary = SegmentFolder.writable_root(self._pool.path, self._cache_dir)
+            self._root = root
+            self._duck = _connect(root)
+        return self._duck
+
+    @staticmethod
+    def _state(source: sqlite3.Connection) -> _State:
+        (generation,) = source.execute(_STATE).fetchone()
+        (schema,) = source.execute("PRAGMA user_version").fetchone()
+        stamps: dict[str, dict[int, int]] = {name: {} for name in TABLES}
+        for name, bucket, stamp in source.execute(_EDITED).fetchall():
+            stamps[name][bucket] = stamp
+        ends = {
+            name: None if first is None else (first, last) for name, first, last in source.execute(_ENDS).fetchall()
+        }
+        return _State(f"{generation}.{schema}", stamps, ends)
+
+    def _adopt(self, source: sqlite3.Connection, state: _State) -> None:
+        """Start from the cache folder where nothing is known of this generation yet."""
+        connection = self._connection()
+        if self._folder is not None and self._folder.path.name != state.generation:
+            self._copies.clear()
+        if self._copies:
+            return
+        self._folder = SegmentFolder(self._root, state.generation)
+        found = [one for one in self._folder.segments(connection) if one.table in TABLES]
+        for name, table in TABLES.items():
+            stamps = state.stamps[name]
+            own = [one for one in found if one.table == name and belongs(source, table, one, stamps)]
+            self._copies[name] = _Copy(table, choose(own, stamps))
+
+    def _bulk_ranges(self, state: _State) -> list[tuple[_Copy, int, int]]:
+        """Return the ranges that hold so many unsealed rows that the reader is faster than the pool."""
+        ranges = []
+        for name, copy in self._copies.items():
+            ends = state.ends[name]
+            if ends is None:
+                continue
+            stamps = state.stamps[name]
+            usable = [one for one in copy.segments if not _worn(one, one.stale_buckets(stamps))]
+            for first, last in _gaps(usable, *ends):
+                missing = (
+                    last - max(first, copy.seen + 1) + 1 if len(usable) == len(copy.segments) else last - first + 1
+                )
+                if missing > _SEALED_ROWS and missing * _BULK_SHARE > ends[1] - ends[0]:
+                    ranges.append((copy, first, last))
+        return ranges
+
+    def _copy_in_bulk(self, state: _State, ranges: list[tuple[_Copy, int, int, dict[int, str | None]]]) -> None:
+        assert self._folder is not None  # noqa: S101
+        statements, published = [], []
+        for copy, first, last, anchors in ranges:
+            table, path = copy.table, self._folder.new_path()
+            query = (
+                f"SELECT rowid AS row_id, {table.casts} FROM store.{table.name} WHERE rowid BETWEEN {first} AND {last}"
+            )
+            stamps = _within(state.stamps[table.name], first, last)
+            statements.append(self._folder.copy_statement(table, query, path, stamps, anchors))
+            published.append((copy, path, first, last, stamps, anchors))
+        self.reader.copy(statements)
+        for copy, temporary, first, last, stamps, anchors in published:
+            path = self._folder.publish(temporary, copy.table, first, last)
+            segment = Segment(path, copy.table.name, first, last, stamps, anchors)
+            kept = [one for one in copy.segments if one.last < first or last < one.first]
+            copy.segments = sorted([*kept, segment], key=lambda one: one.first)
+            copy.loaded = False
+
+    def _catch_up(self, source: sqlite3.Connection, state: _State) -> None:
+        """Read what is missing through the pool and show it."""
+        connection = self._connection()
+        connection.execute("BEGIN TRANSACTION")
+        before = {name: (copy.stamps, copy.seen, copy.loaded) for name, copy in self._copies.items()}
+        try:
+            for name, copy in self._copies.items():
+                self._catch_up_table(connection, source, copy, state.stamps[name], state.ends[name])
+            connection.execute("COMMIT")
+        except BaseException:
+            for name, (stamps, seen, loaded) in before.items():
+                copy = self._copies[name]
+                copy.stamps, copy.seen, copy.loaded = stamps, seen, loaded
+            with contextlib.suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    @staticmethod
+    def _catch_up_table(
+        connection: duckdb.DuckDBPyConnection,
+        source: sqlite3.Connection,
+        copy: _Copy,
+        stamps: dict[int, int],
+        ends: Range | None,
+    ) -> None:
+        last = _LEAST_ROWID - 1 if ends is None else ends[1]
+        if not copy.loaded:
+            copy.stamps = stamps
+            missing = list(_gaps(copy.segments, _LEAST_ROWID, last))
+            missing += [_rows_of(bucket, one) for one in copy.segments for bucket in sorted(copy.stale(one))]
+            tail.create(connection, copy.table)
+        else:
+            edited = sorted(
+                bucket for bucket in stamps.keys() | copy.stamps.keys() if stamps.get(bucket) != copy.stamps.get(bucket)
+            )
+            if not edited and last == copy.seen:
+                return
+            copy.stamps = stamps
+            again = [(bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1) for bucket in edited]
+            tail.remove(connection, copy.table, again)
+            missing = [(first, min(end, copy.seen)) for first, end in again] + [(copy.seen + 1, last)]
+        tail.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
+        if not copy.loaded or edited:
+            tail.show(connection, copy.table, [(one.path, copy.stale(one)) for one in copy.segments])
+        copy.seen, copy.loaded = last, True
+
+    # Sealing ------------------------------------------------------------------------------------------------------
+
+    def _tidy(self) -> None:
+        """Turn a long tail into a segment, merge small segments, rewrite those with many edits."""
+        assert self._folder is not None  # noqa: S101
+        changed = False
+        for copy in self._copies.values():
+            while (due := self._due(copy)) is not None:
+                self._seal(copy, *due)
+                changed = True
+        if changed:
+            self._folder.remove_old(one.path for one in self.segments())
+
+    @staticmethod
+    def _due(copy: _Copy) -> Range | None:
+        for one in copy.segments:
+            if _worn(one, copy.stale(one)):
+                return one.first, one.last
+        sealed = copy.segments[-1].last if copy.segments else 0
+        if copy.seen - sealed >= _SEALED_ROWS:
+            return sealed + 1, copy.seen
+        return _mergeable(copy.segments)
+
+    def _seal(self, copy: _Copy, first: int, last: int) -> None:
+        """Write the rows of a range, wherever they stand, to one segment."""
+        assert self._folder is not None  # noqa: S101
+        connection, table, path = self._connection(), copy.table, self._folder.new_path()
+        stamps = _within(copy.stamps, first, last)
+        anchors = tail.anchors(connection, table, first, last)
+        query = tail.rows_between(table, first, last)
+        connection.execute(self._folder.copy_statement(table, query, path, stamps, anchors))
+        segment = Segment(self._folder.publish(path, table, first, last), table.name, first, last, stamps, anchors)
+        segments = [one for one in copy.segments if one.last < first or last < one.first]
+        segments = sorted([*segments, segment], key=lambda one: one.first)
+        connection.execute("BEGIN TRANSACTION")
+        try:
+            tail.remove(connection, table, [(first, last)])
+            tail.show(connection, table, [(one.path, copy.stale(one)) for one in segments])
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
+            raise
+        copy.segments = segments
+
+    def after_fork_in_child(self) -> None:
+        """Start anew: threads of DuckDB and the pipe to the reader belong to the parent, and are never touched."""
+        for inherited in (self._duck, self.reader):
+            if inherited is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+        self._temporary = None
+        self._start()
+
+
+def _connect(cache_root: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    spill = Path(tempfile.gettempdir()) / f"finlab_nb_{os.getpid()}_spill"
+    for setting in (
+        "SET TimeZone = 'UTC'",
+        "SET enable_progress_bar = false",
+        "SET parquet_metadata_cache = true",
+        f"SET temp_directory = {literal(str(spill))}",
+        # A query can read the segments and nothing else: no file of the disk, above all not the live database, and no
+        # extension, above all not the one for SQLite.
+        f"SET allowed_directories = [{literal(str(cache_root))}]",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        connection.execute(setting)
+    connection.execute("CREATE SCHEMA copied")
+    return connection
+
+
+def _gaps(segments: Iterable[Segment], first: int, last: int) -> Iterator[Range]:
+    """Yield the ranges of rowids from first to last that no segment covers; segments come in order."""
+    for segment in segments:
+        if first < segment.first:
+            yield first, min(segment.first - 1, last)
+        first = max(first, segment.last + 1)
+    if first <= last:
+        yield first, last
+
+
+def _rows_of(bucket: int, segment: Segment) -> Range:
+    return max(bucket << BUCKET_BITS, segment.first), min(((bucket + 1) << BUCKET_BITS) - 1, segment.last)
+
+
+def _within(stamps: dict[int, int], first: int, last: int) -> dict[int, int]:
+    return {bucket: stamp for bucket, stamp in stamps.items() if first >> BUCKET_BITS <= bucket <= last >> BUCKET_BITS}
+
+
+def _worn(segment: Segment, stale: set[int]) -> bool:
+    """Tell whether so much of a segment was edited that writing it anew pays."""
+    return len(stale) > 16 and len(stale) << BUCKET_BITS > (segment.last - segment.first) // 4
+
+
+def _mergeable(segments: list[Segment]) -> Range | None:
+    """Return the range of neighbouring small segments of like size, so that rows are rewritten a few times only."""
+    run: list[Segment] = []
+    for one in reversed(segments):
+        size = one.last - one.first + 1
+        if size >= _MERGED_ROWS or (run and one.last + 1 != run[-1].first):
+            break
+        run.append(one)
+        spans = [piece.last - piece.first + 1 for piece in run]
+        if len(run) >= _MERGED_SEGMENTS and max(spans) < _MERGED_SEGMENTS * min(spans):
+            return run[-1].first, run[0].last
+    return None
+
+
+def _each_in_child() -> None:
+    for engine in list(_engines):
+        engine.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_each_in_child)

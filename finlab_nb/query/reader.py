@@ -1,0 +1,215 @@
+"""The child process that attaches the database file in DuckDB and copies rows to Parquet.
+
+DuckDB's SQLite extension brings its own copy of SQLite. In the process that holds the pool it would drop the pool's
+locks on the file and corrupt it, so it lives in a process of its own: ``python -m finlab_nb.query.reader``.
+
+The two talk in lines of JSON over the child's stdin and stdout, which nothing else shares. The child never writes to
+the database, reads each request in one transaction on one thread (threads of a scan would each see a moment of their
+own), and ends when its parent closes the pipe or dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any, Final
+
+from finlab_nb.errors import ReaderError
+
+EXTENSION_PACKAGE: Final = "duckdb-extension-sqlite-scanner"
+_STOP_SECONDS: Final = 2.0
+_SETTINGS: Final = (
+    "SET enable_progress_bar = false",
+    "SET TimeZone = 'UTC'",
+    "SET sqlite_disable_multithreaded_scans = true",
+)
+
+
+class Reader:
+    """The parent's end: starts the child at the first request, and once more if it dies.
+
+    Parameters
+    ----------
+    database
+        The SQLite file.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's process id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def copy(self, statements: list[str]) -> None:
+        """Run COPY statements over the attached schema ``store``, all in one transaction.
+
+        Raises
+        ------
+        ReaderError
+            If the child cannot start, fails or dies twice.
+        """
+        with self._lock:
+            request = {"database": str(self._database), "statements": statements}
+            answer = self._ask(request)
+            if answer is None:  # it died; once more with a new one
+                self._stop()
+                answer = self._ask(request)
+            if answer is None:
+                status = self._process.wait(_STOP_SECONDS) if self._process is not None else None
+                self._stop()
+                raise ReaderError(
+                    f"the reader of {self._database} died twice (exit status {status}) while it copied rows"
+                )
+            if "error" in answer:
+                raise ReaderError(f"the reader of {self._database} failed: {answer['error']}")
+
+    def close(self) -> None:
+        """Stop the child, if there is one."""
+        with self._lock:
+            self._stop()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._process = _start()
+        process = self._process
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            return None
+        except BaseException:
+            self._stop()  # an interrupt leaves an answer behind that nobody waits for
+            raise
+        answer: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
+        return answer
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _start() -> subprocess.Popen[str]:
+    package_root = str(Path(__file__).parents[2])
+    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "finlab_nb.query.reader"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": search_path, "PYTHONUTF8": "1"},
+    )
+
+
+# The child's end --------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Serve requests until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt in the notebook is meant for the parent
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not look like an answer
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin, requests), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    connection = None
+    while True:
+        request = json.loads(requests.get())
+        try:
+            connection = connection or _connect()
+            _serve(connection, request)
+            answer = {}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent reports it
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _listen(stdin: IO[str], requests: queue.SimpleQueue[str]) -> None:
+    for line in stdin:
+        requests.put(line)
+    os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    # Another child of the parent may hold the pipe open after the parent's death, so that no end of file comes.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def _connect() -> Any:
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    _load_extension(connection)
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    return connection
+
+
+def _load_extension(connection: Any) -> None:
+    import duckdb
+
+    attempts = ["LOAD sqlite_scanner"]
+    with contextlib.suppress(ImportError):
+        from importlib import resources
+
+        folder = resources.files(EXTENSION_PACKAGE.replace("-", "_")) / "extensions"
+        path = str(folder / f"v{duckdb.__version__}" / "sqlite_scanner.duckdb_extension")
+        attempts.append("LOAD '" + path.replace("'", "''") + "'")
+    attempts.append("INSTALL sqlite_scanner; LOAD sqlite_scanner")
+    failures = []
+    for attempt in attempts:
+        try:
+            connection.execute(attempt)
+            return
+        except duckdb.Error as error:
+            failures.append(str(error).splitlines()[0])
+    raise ReaderError(
+        f"DuckDB {duckdb.__version__} has no SQLite extension here; run: pip install --upgrade duckdb "
+        f"{EXTENSION_PACKAGE} ({'; '.join(failures)})"
+    )
+
+
+def _serve(connection: Any, request: dict[str, Any]) -> None:
+    path = request["database"].replace("'", "''")
+    try:
+        connection.execute(f"ATTACH '{path}' AS store (TYPE sqlite, READ_ONLY, BUSY_TIMEOUT 10000)")
+        connection.execute("BEGIN TRANSACTION")
+        for statement in request["statements"]:
+            connection.execute(statement)
+    finally:
+        with contextlib.suppress(Exception):  # there is no transaction if the file could not be attached
+            connection.execute("ROLLBACK")
+        connection.execute("DETACH DATABASE IF EXISTS store")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The Parquet segments beside the database: which exist, which still count, how a new one is made.
+
+A segment is an immutable file that holds all rows of one table between two rowids, at one moment. Its footer says which
+moment: the edit stamps of its rows' buckets (see the schema) and, as anchors, whose rows stood at a few rowids.
+Several kernels share a folder without locks: a file is written under a temporary name and renamed, and a file that
+does not match the database is passed over. A restore gives the store a new generation and so a new folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from uuid_utils import uuid7
+
+from finlab_nb.query.tables import BUCKET_BITS, Table, literal, quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+_METADATA_KEY: Final = "finlab_nb"
+_OLD_SECONDS: Final = 3600.0
+_ANCHORS: Final = 32
+_READ_METADATA: Final = """
+    SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = $key"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One Parquet file with the rows of a table from rowid `first` to `last`, both included."""
+
+    path: Path
+    table: str
+    first: int
+    last: int
+    stamps: Mapping[int, int] = field(repr=False)
+    anchors: Mapping[int, str | None] = field(repr=False)
+
+    def stale_buckets(self, stamps: Mapping[int, int]) -> set[int]:
+        """Return the buckets of this segment whose rows were edited since, given the database's stamps now."""
+        low, high = self.first >> BUCKET_BITS, self.last >> BUCKET_BITS
+        return {
+            bucket
+            for bucket in stamps.keys() | self.stamps.keys()
+            if low <= bucket <= high and stamps.get(bucket) != self.stamps.get(bucket)
+        }
+
+
+class SegmentFolder:
+    """The segments of one generation of one store.
+
+    Parameters
+    ----------
+    root
+        The cache folder of the database.
+    generation
+        What the segments must belong to: the store's generation and schema version.
+    """
+
+    def __init__(self, root: Path, generation: str) -> None:
+        self.path = root / generation
+
+    @classmethod
+    def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+        """Return the cache folder: the wanted one, the one beside the database, or a temporary one."""
+        root = database.with_name(database.name + ".cache") if wanted is None else wanted
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root):
+                return root, None
+        except OSError:
+            if wanted is not None:
+                raise
+        folder = tempfile.TemporaryDirectory(prefix="finlab_nb_cache_", ignore_cleanup_errors=True)
+        return Path(folder.name), folder
+
+    def new_path(self) -> Path:
+        """Return a temporary path in this folder for a file to be published."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self.path / f"{uuid7()}.tmp"
+
+    def copy_statement(
+        self, table: Table, query: str, path: Path, stamps: Mapping[int, int], anchors: Mapping[int, str | None]
+    ) -> str:
+        """Return the COPY that writes the typed rows of a query, row_id first, to a temporary path."""
+        metadata = json.dumps({"table": table.name, "stamps": list(stamps.items()), "anchors": list(anchors.items())})
+        return (
+            f"COPY ({query}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 61440, "
+            f"KV_METADATA {{{_METADATA_KEY}: {literal(metadata)}}})"
+        )
+
+    def publish(self, temporary: Path, table: Table, first: int, last: int) -> Path:
+        """Give a finished file its name."""
+        path = self.path / f"{table.name}.{first}-{last}.{temporary.stem}.parquet"
+        os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic everywhere
+        return path
+
+    def segments(self, connection: duckdb.DuckDBPyConnection) -> list[Segment]:
+        """Return the segments that stand in the folder."""
+        names = {str(path): path for path in self.path.glob("*.parquet")}
+        if not names:
+            return []
+        rows = connection.execute(_READ_METADATA, {"files": list(names), "key": _METADATA_KEY}).fetchall()
+        return [_segment(names[name], json.loads(metadata)) for name, metadata in rows if name in names]
+
+    def remove_old(self, kept: Iterable[Path]) -> None:
+        """Remove files that no longer count, once they are so old that no kernel can still be reading them."""
+        keep = set(kept)
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                if path not in keep and time.time() - path.stat().st_mtime > _OLD_SECONDS:
+                    path.unlink()
+            for folder in self.path.parent.iterdir():
+                if folder != self.path and time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _segment(path: Path, metadata: dict[str, Any]) -> Segment:
+    first, _, last = path.name.split(".")[1].rpartition("-")
+    return Segment(path, metadata["table"], int(first), int(last), dict(metadata["stamps"]), dict(metadata["anchors"]))
+
+
+def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]:
+    """Return segments that do not overlap, in order: the longest are preferred, and those with the fewest edits."""
+    chosen: list[Segment] = []
+    ranked = sorted(found, key=lambda one: (one.first - one.last, len(one.stale_buckets(stamps)), one.path.name))
+    for segment in ranked:
+        if all(segment.last < other.first or other.last < segment.first for other in chosen):
+            chosen.append(segment)
+    return sorted(chosen, key=lambda one: one.first)
+
+
+def anchor_places(first: int, last: int) -> list[int]:
+    """Return the rowids of a range that serve as anchors: close together towards its end, where copies diverge."""
+    return sorted({max(first, last - (1 << step) + 1) for step in range(_ANCHORS)})
+
+
+def anchors_of(source: sqlite3.Connection, table: Table, first: int, last: int) -> dict[int, str | None]:
+    """Return whose rows stand at the anchors of a range."""
+    return {place: _owner(source, table, place) for place in anchor_places(first, last)}
+
+
+def belongs(source: sqlite3.Connection, table: Table, segment: Segment, stamps: Mapping[int, int]) -> bool:
+    """Tell whether the database still has the segment's anchors, apart from rows that were edited since."""
+    stale = segment.stale_buckets(stamps)
+    return all(
+        _owner(source, table, place) == owner
+        for place, owner in segment.anchors.items()
+        if place >> BUCKET_BITS not in stale
+    )
+
+
+def _owner(source: sqlite3.Connection, table: Table, place: int) -> str | None:
+    query = f"SELECT {quoted(table.owner)} FROM {quoted(table.name)} WHERE rowid = ?"
+    row = source.execute(query, (place,)).fetchone()
+    return None if row is None else str(row[0])

@@ -1,0 +1,183 @@
+"""Trades and equity: checked by column, because they come by the ten thousand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from finlab_nb.records.values import is_missing, known_keys, listed, number, shown, text
+
+TradeRow: TypeAlias = tuple[str, str, str | None, float, float | None, float, float | None]
+EquityRow: TypeAlias = tuple[str, float]
+
+TRADE_FIELDS: Final = (
+    "stock_code",
+    "entry_date",
+    "exit_date",
+    "entry_price",
+    "exit_price",
+    "position_size",
+    "profit_loss",
+)
+
+
+def trades_record(trades: Any) -> list[TradeRow]:
+    """Check trades given as a DataFrame or a list of dicts and return them as rows in the order of TRADE_FIELDS."""
+    columns, count = _columns("trades", trades, TRADE_FIELDS)
+    if not count:
+        return []
+    codes = _column(columns, "trades", "stock_code", count, _stock_code)
+    entries = _column(columns, "trades", "entry_date", count, _day_or_moment)
+    exits = _column(columns, "trades", "exit_date", count, _day_or_moment, nullable=True)
+    entry_prices = _numbers(columns, "trades", "entry_price", count)
+    exit_prices = _numbers(columns, "trades", "exit_price", count, nullable=True)
+    sizes = _numbers(columns, "trades", "position_size", count)
+    results = _numbers(columns, "trades", "profit_loss", count, nullable=True)
+    for i, (entry, leave, price) in enumerate(zip(entries, exits, exit_prices, strict=True)):
+        if leave is None:
+            continue
+        if price is None:
+            raise ValueError(f"trades[{i}].exit_price is missing; a trade with an exit_date needs a finite number")
+        if leave < entry and (leave[:10] < entry[:10] or len(leave) > len("2024-01-02")):
+            raise ValueError(f"trades[{i}].exit_date is {leave!r}, before its entry_date {entry!r}; it must not be")
+    return list(zip(codes, entries, exits, entry_prices, exit_prices, sizes, results, strict=True))
+
+
+def equity_record(equity: Any) -> list[EquityRow]:
+    """Check an equity curve and return its points in order of time.
+
+    Taken are a Series indexed by date, a dict of dates and values, a DataFrame with the columns date and equity (or
+    equity alone, indexed by date), and a list of dicts with these keys.
+    """
+    if equity is None:
+        return []
+    if isinstance(equity, pd.DataFrame) and "date" not in equity and "equity" in equity:
+        equity = equity["equity"]
+    if isinstance(equity, pd.Series):
+        equity = pd.DataFrame({"date": equity.index, "equity": equity.to_numpy()})
+    elif isinstance(equity, Mapping):
+        equity = [{"date": day, "equity": value} for day, value in equity.items()]
+    columns, count = _columns("equity", equity, ("date", "equity"))
+    if not count:
+        return []
+    dates = _column(columns, "equity", "date", count, _day_or_moment)
+    points = dict(zip(dates, _numbers(columns, "equity", "equity", count), strict=True))
+    if len(points) < count:
+        twice = next(day for i, day in enumerate(dates) if day in dates[:i])
+        raise ValueError(f"equity has the date {twice!r} twice; each point needs a date of its own")
+    return sorted(points.items())
+
+
+def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, list[Any]], int]:
+    """Take a table apart by column; a column that no row has is absent."""
+    if isinstance(rows, pd.DataFrame):
+        if not rows.columns.is_unique:
+            raise ValueError(f"{field} has a column twice: {', '.join(map(str, rows.columns))}")
+        known_keys(field, rows.columns, allowed)
+        return {name: _values(rows[name]) for name in allowed if name in rows}, len(rows)
+    rows = list(listed(field, rows))
+    keys: set[object] = set()
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict with {', '.join(allowed)}")
+        if not keys.issuperset(row):
+            known_keys(f"{field}[{i}]", row, allowed)
+            keys.update(row)
+    return {name: [row.get(name) for row in rows] for name in allowed if name in keys}, len(rows)
+
+
+def _values(column: pd.Series[Any]) -> list[Any]:
+    """Return the values of a DataFrame's column; dates at once as the text they are stored as."""
+    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return list(column.tolist())
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    moments = column.to_numpy().astype("datetime64[us]")
+    days = moments.astype("datetime64[D]")
+    if bool(((moments == days) | np.isnat(moments)).all()):
+        moments = days
+    texts: list[Any] = np.datetime_as_string(moments).tolist()
+    if moments is not days:
+        return [_day_or_moment("", one) if one != "NaT" else None for one in texts]
+    return [None if one == "NaT" else one for one in texts] if "NaT" in texts else texts
+
+
+def _column(
+    columns: Mapping[str, list[Any]],
+    field: str,
+    name: str,
+    count: int,
+    check: Callable[[str, Any], str],
+    *,
+    nullable: bool = False,
+) -> list[Any]:
+    """Bring a column of text or dates into its stored form."""
+    checked: list[Any] = []
+    for i, value in enumerate(columns.get(name) or [None] * count):
+        try:
+            checked.append(check("", value))
+        except (ValueError, TypeError) as error:
+            if nullable and is_missing(value):
+                checked.append(None)
+                continue
+            if isinstance(error, TypeError):
+                raise ValueError(f"{field}[{i}].{name} is {shown(value)}; it must be a single value") from error
+            raise ValueError(f"{field}[{i}].{name}{error}") from error
+    return checked
+
+
+def _numbers(
+    columns: Mapping[str, list[Any]], field: str, name: str, count: int, *, nullable: bool = False
+) -> list[Any]:
+    values = columns.get(name)
+    if values is None:
+        values = [None] * count
+    if set(map(type, values)) <= {float, int}:
+        try:
+            numbers = list(map(float, values))
+        except OverflowError:
+            numbers = [math.nan]
+        if math.isfinite(sum(numbers)):
+            return numbers
+    return [
+        None if nullable and is_missing(value) else number(f"{field}[{i}].{name}", value)
+        for i, value in enumerate(values)
+    ]
+
+
+@lru_cache(maxsize=1 << 16, typed=True)
+def _stock_code(field: str, value: object) -> str:
+    if isinstance(value, (int, np.integer)):
+        raise ValueError(
+            f"{field} is the number {shown(value)}; it must be text, such as '0050': numbers lose leading zeros"
+        )
+    return text(field, value, empty=False)
+
+
+@lru_cache(maxsize=1 << 16, typed=True)
+def _day_or_moment(field: str, value: object) -> str:
+    """Return a date as YYYY-MM-DD, or a date and time within the day as YYYY-MM-DDTHH:MM:SS[.ffffff] in UTC."""
+    moment: object = value
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value) if len(value) != len("2024-01-02") else date.fromisoformat(value)
+        elif isinstance(value, np.datetime64):
+            moment = value.astype("datetime64[us]").item()
+        if isinstance(moment, datetime) and not is_missing(moment):
+            if moment.tzinfo is not None:
+                moment = moment.astimezone(UTC).replace(tzinfo=None)
+            elapsed = moment.hour or moment.minute or moment.second or moment.microsecond
+            return moment.isoformat() if elapsed else moment.date().isoformat()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{field} is {shown(value)}; it must be a date that exists, as YYYY-MM-DD or ISO 8601 ({error})"
+        ) from error
+    if isinstance(moment, date) and not is_missing(moment):
+        return moment.isoformat()
+    raise ValueError(f"{field} is {shown(value)}; it must be a date, a datetime or ISO 8601 text")

@@ -1,0 +1,111 @@
+"""Rows of the store as the dicts that `load_*` and the export give."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, Final
+
+from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError
+from finlab_nb.records import METRICS, TRADE_FIELDS
+
+_STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
+_ITERATION_FIELDS: Final = (
+    "iteration_id",
+    "strategy_id",
+    "iteration_number",
+    "code",
+    "timestamp",
+    "parameters",
+    "note",
+    "starred",
+    "archived",
+)
+_SUGGESTION_FIELDS: Final = (
+    "suggestion_id",
+    "priority",
+    "description",
+    "specific_changes",
+    "expected_impact",
+    "rationale",
+    "learning_references",
+    "status",
+    "applied_iteration_id",
+)
+
+_STRATEGY: Final = f"SELECT {', '.join(_STRATEGY_FIELDS)} FROM strategies WHERE strategy_id = ?"
+_STRATEGIES_BY_NAME: Final = (
+    f"SELECT {', '.join(_STRATEGY_FIELDS)} FROM strategies WHERE name = ? ORDER BY created_at, strategy_id"
+)
+_ITERATION: Final = f"SELECT {', '.join(_ITERATION_FIELDS)} FROM iterations WHERE iteration_id = ?"
+_HISTORY: Final = (
+    f"SELECT {', '.join(_ITERATION_FIELDS)} FROM iterations WHERE strategy_id = ? ORDER BY iteration_number"
+)
+_METRICS: Final = f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?"
+_EXTRA_METRICS: Final = "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid"
+_TRADES: Final = f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
+
+_SUGGESTIONS: Final = f"""
+    SELECT {", ".join(_SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
+    ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
+_TAGS: Final = "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid"
+
+
+def strategy(connection: sqlite3.Connection, strategy_id: str) -> dict[str, Any]:
+    """Return one strategy version."""
+    row = connection.execute(_STRATEGY, (strategy_id,)).fetchone()
+    if row is None:
+        raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
+    return _strategy(row)
+
+
+def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+    """Return the strategy versions of this very name, the oldest first."""
+    return [_strategy(row) for row in connection.execute(_STRATEGIES_BY_NAME, (name,)).fetchall()]
+
+
+def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
+    """Return one run with everything that belongs to it."""
+    row = connection.execute(_ITERATION, (iteration_id,)).fetchone()
+    if row is None:
+        raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
+    key = (row[0],)
+    trades = connection.execute(_TRADES, key).fetchall()
+    equity = connection.execute(_EQUITY, key).fetchall()
+    suggestions = connection.execute(_SUGGESTIONS, key).fetchall()
+    return _run(connection, row) | {
+        "trades": [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in trades],
+        "equity": [{"date": date, "equity": value} for date, value in equity],
+        "suggestions": [_suggestion(one) for one in suggestions],
+    }
+
+
+def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, Any]]:
+    """Return the runs of a strategy by number, without trades, equity and suggestions."""
+    strategy(connection, strategy_id)
+    return [_run(connection, row) for row in connection.execute(_HISTORY, (strategy_id,)).fetchall()]
+
+
+def _strategy(row: tuple[Any, ...]) -> dict[str, Any]:
+    found = dict(zip(_STRATEGY_FIELDS, row, strict=True))
+    found["parameters"] = json.loads(found["parameters"] or "{}")
+    return found
+
+
+def _run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
+    found = dict(zip(_ITERATION_FIELDS, row, strict=True))
+    found["parameters"] = json.loads(found["parameters"] or "{}")
+    found["starred"], found["archived"] = bool(found["starred"]), bool(found["archived"])
+    key = (row[0],)
+    metrics = connection.execute(_METRICS, key).fetchone() or (None,) * len(METRICS)
+    found["metrics"] = dict(zip(METRICS, metrics, strict=True))
+    found["extra_metrics"] = dict(connection.execute(_EXTRA_METRICS, key).fetchall())
+    found["tags"] = [tag for (tag,) in connection.execute(_TAGS, key).fetchall()]
+    return found
+
+
+def _suggestion(row: tuple[Any, ...]) -> dict[str, Any]:
+    found = dict(zip(_SUGGESTION_FIELDS, row, strict=True))
+    if found["learning_references"] is not None:
+        found["learning_references"] = json.loads(found["learning_references"])
+    return found

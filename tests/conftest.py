@@ -1,0 +1,40 @@
+"""Fixtures that tests of every floor use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import finlab_nb as fl
+from finlab_nb.demo.build import build_demo
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[fl.StorageManager]:
+    """Return an empty store."""
+    with fl.StorageManager(tmp_path / "store.db") as manager:
+        yield manager
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[fl.Lab]:
+    """Return an empty lab."""
+    with fl.Lab(tmp_path / "lab.db") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def demo_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the demo's database, which no test may change."""
+    path = tmp_path_factory.mktemp("demo") / "finlab_demo.db"
+    build_demo(path, progress=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_lab(demo_db: Path) -> Iterator[fl.Lab]:
+    """Return a lab on the demo's database."""
+    with fl.Lab(demo_db) as opened:
+        yield opened
