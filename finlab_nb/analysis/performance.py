@@ -1,7 +1,7 @@
 """Return, risk and win rate of one run: the one definition that holds for every engine.
 
-An equity curve is a Series of account values in currency, indexed by datetime. Points without a value are passed
-over, points out of order are sorted, and an aware index is read in UTC, as it is stored.
+An equity curve is a Series of account values in currency, indexed by datetime. Points without a value are
+passed over, points out of order are sorted, and an aware index is read in UTC, as it is stored.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def _points(equity: pd.Series[Any]) -> tuple[Dates, Floats]:
     """Dates (UTC) and values of the points that have a value, in time order."""
     ordered = _in_time_order(equity)
     values = ordered.to_numpy(dtype=np.float64, na_value=np.nan)
-    dates = np.asarray(ordered.index.values, dtype="datetime64")
+    index = pd.DatetimeIndex(ordered.index)
+    dates: Dates = (index if index.tz is None else index.tz_convert(None)).to_numpy()
     known = ~np.isnan(values)
     return (dates, values) if known.all() else (dates[known], values[known])
 

@@ -44,7 +44,7 @@ _HISTORY: Final = (
 _METRICS: Final = f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?"
 _EXTRA_METRICS: Final = "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid"
 _TRADES: Final = f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
-
+_EQUITY: Final = "SELECT date, equity FROM equity WHERE iteration_id = ? ORDER BY date, equity_id"
 _SUGGESTIONS: Final = f"""
     SELECT {", ".join(_SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
     ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""

@@ -12,51 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
-from finlab_nb.records import (
-    SUGGESTION_STATES,
-    Iteration,
-    flag,
-    iteration_record,
-    one_of,
-    strategy_record,
-    tags_record,
-    text,
-)
-from finlab_nb.store import loading, schema
+from finlab_nb.errors import StrategyNotFoundError
+from finlab_nb.records import SUGGESTION_STATES, flag, iteration_record, one_of, strategy_record, tags_record, text
+from finlab_nb.store import loading, saving, schema
 from finlab_nb.store.pool import ConnectionPool
 
 _COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
-_INSERT_STRATEGY: Final = """
-    INSERT INTO strategies (strategy_id, name, code, parameters, created_at, parent_strategy_id)
-    VALUES (?, ?, ?, ?, ?, ?)"""
-_STRATEGY_DEFAULTS: Final = "SELECT code, parameters FROM strategies WHERE strategy_id = ?"
-_NEXT_NUMBER: Final = "SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations WHERE strategy_id = ?"
-_NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
-_INSERT_ITERATION: Final = """
-    INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code, timestamp, parameters, note,
-                            starred, archived)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_METRICS: Final = """
-    INSERT INTO metrics (iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades)
-    VALUES (?, ?, ?, ?, ?, ?)"""
-_INSERT_EXTRA_METRIC: Final = "INSERT INTO extra_metrics (iteration_id, name, value) VALUES (?, ?, ?)"
-_INSERT_SUGGESTION: Final = """
-    INSERT INTO suggestions (iteration_id, priority, description, specific_changes, expected_impact, rationale,
-                             learning_references, status)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_TRADE: Final = """
-    INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, entry_price, exit_price, position_size,
-                        profit_loss)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_EQUITY: Final = "INSERT INTO equity (iteration_id, date, equity) VALUES (?, ?, ?)"
-_INSERT_TAG: Final = "INSERT INTO tags (iteration_id, tag) VALUES (?, ?) ON CONFLICT DO NOTHING"
-_DELETE_TAG: Final = "DELETE FROM tags WHERE iteration_id = ? AND tag = ?"
-_ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
-_SET_NOTE: Final = "UPDATE iterations SET note = ? WHERE iteration_id = ?"
-_SET_STARRED: Final = "UPDATE iterations SET starred = ? WHERE iteration_id = ?"
-_SET_ARCHIVED: Final = "UPDATE iterations SET archived = ? WHERE iteration_id = ?"
-_SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
 
 
 class StorageManager:
@@ -163,19 +124,7 @@ class StorageManager:
         """
         strategy = strategy_record(name, code, parameters, parent_strategy_id)
         with self._write() as connection:
-            if parent_strategy_id is not None:
-                _strategy_defaults(connection, "parent_strategy_id", parent_strategy_id)
-            connection.execute(
-                _INSERT_STRATEGY,
-                (
-                    strategy.strategy_id,
-                    strategy.name,
-                    strategy.code,
-                    strategy.parameters,
-                    strategy.created_at,
-                    strategy.parent_strategy_id,
-                ),
-            )
+            saving.insert_strategy(connection, strategy)
         return strategy.strategy_id
 
     def save_iteration(
@@ -245,7 +194,7 @@ class StorageManager:
             timestamp=timestamp,
         )
         with self._write() as connection:
-            _insert_iteration(connection, iteration)
+            saving.insert_iteration(connection, iteration)
         return iteration.iteration_id
 
     def save_iterations(self, iterations: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -266,7 +215,7 @@ class StorageManager:
             for position, arguments in enumerate(iterations):
                 try:
                     iteration = iteration_record(**arguments)
-                    _insert_iteration(connection, iteration)
+                    saving.insert_iteration(connection, iteration)
                 except (ValueError, TypeError, StrategyNotFoundError) as error:
                     kind = ValueError if isinstance(error, TypeError) else type(error)
                     raise kind(f"iterations[{position}]: {error}") from error
@@ -342,20 +291,16 @@ class StorageManager:
             If there is no such iteration.
         """
         text("iteration_id", iteration_id)
-        changes: list[tuple[str, object]] = []
+        changes: dict[str, object] = {}
         if note is not None:
-            changes.append((_SET_NOTE, text("note", note) or None))
+            changes["note"] = text("note", note) or None
         if starred is not None:
-            changes.append((_SET_STARRED, flag("starred", starred)))
+            changes["starred"] = flag("starred", starred)
         if archived is not None:
-            changes.append((_SET_ARCHIVED, flag("archived", archived)))
+            changes["archived"] = flag("archived", archived)
         added, removed = tags_record("add_tags", add_tags), tags_record("remove_tags", remove_tags)
         with self._write() as connection:
-            _check_iteration(connection, "iteration_id", iteration_id)
-            for statement, value in changes:
-                connection.execute(statement, (value, iteration_id))
-            connection.executemany(_DELETE_TAG, ((iteration_id, tag) for tag in removed))
-            connection.executemany(_INSERT_TAG, ((iteration_id, tag) for tag in added))
+            saving.annotate(connection, iteration_id, changes, added, removed)
 
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
         """Record what became of a suggestion: open, applied (by a run, where known) or rejected.
@@ -373,66 +318,15 @@ class StorageManager:
                 f"applied_iteration_id is {applied_iteration_id!r}; it goes with the status 'applied' only"
             )
         with self._write() as connection:
-            if applied_iteration_id is not None:
-                _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
-            if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
-                raise SuggestionNotFoundError(f"suggestion_id is {suggestion_id!r}; no suggestion has this id")
+            saving.set_suggestion_status(connection, suggestion_id, status, applied_iteration_id)
 
+    def delete_iteration(self, iteration_id: str) -> None:
+        """Remove a run with its metrics, trades, equity, suggestions and tags.
 
-def _strategy_defaults(connection: sqlite3.Connection, field: str, strategy_id: str) -> tuple[str, str | None]:
-    found: tuple[str, str | None] | None = connection.execute(_STRATEGY_DEFAULTS, (strategy_id,)).fetchone()
-    if found is None:
-        raise StrategyNotFoundError(f"{field} is {strategy_id!r}; no strategy has this id")
-    return found
-
-
-def _check_iteration(connection: sqlite3.Connection, field: str, iteration_id: str) -> None:
-    if connection.execute(_ITERATION_EXISTS, (iteration_id,)).fetchone() is None:
-        raise IterationNotFoundError(f"{field} is {iteration_id!r}; no iteration has this id")
-
-
-def _insert_iteration(connection: sqlite3.Connection, run: Iteration) -> None:
-    code, parameters = _strategy_defaults(connection, "strategy_id", run.strategy_id)
-    (number,) = connection.execute(_NEXT_NUMBER, (run.strategy_id,)).fetchone()
-    if run.iteration_number is not None:
-        if connection.execute(_NUMBER_TAKEN, (run.strategy_id, run.iteration_number)).fetchone():
-            raise ValueError(
-                f"iteration_number is {run.iteration_number}; the strategy has it already, {number} is free"
-            )
-        number = run.iteration_number
-    key = run.iteration_id
-    connection.execute(
-        _INSERT_ITERATION,
-        (
-            key,
-            run.strategy_id,
-            number,
-            code if run.code is None else run.code,
-            run.timestamp,
-            parameters if run.parameters is None else run.parameters,
-            run.note,
-            run.starred,
-            run.archived,
-        ),
-    )
-    connection.execute(_INSERT_METRICS, (key, *run.metrics))
-    connection.executemany(_INSERT_EXTRA_METRIC, [(key, *pair) for pair in run.extra_metrics])
-    connection.executemany(
-        _INSERT_SUGGESTION,
-        [
-            (
-                key,
-                one.priority,
-                one.description,
-                one.specific_changes,
-                one.expected_impact,
-                one.rationale,
-                one.learning_references,
-                one.status,
-            )
-            for one in run.suggestions
-        ],
-    )
-    connection.executemany(_INSERT_TRADE, [(key, *row) for row in run.trades])
-    connection.executemany(_INSERT_EQUITY, [(key, *row) for row in run.equity])
-    connection.executemany(_INSERT_TAG, [(key, tag) for tag in run.tags])
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no such iteration.
+        """
+        with self._write() as connection:
+            saving.delete_iteration(connection, iteration_id)

@@ -1,0 +1,158 @@
+"""Fill a database with the demo: what is there stays, what is missing is added."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+from tqdm import tqdm
+
+from finlab_nb.analysis import equity_metrics
+from finlab_nb.demo.advice import suggestions_for
+from finlab_nb.demo.prices import load_prices
+from finlab_nb.demo.strategies import STRATEGIES, Parameters, Strategy
+from finlab_nb.store import StorageManager
+
+DEMO_TAG: Final = "demo"
+_CAVEAT: Final = "Four survivors (AAPL, GOOG, IBM, MSFT): no evidence of skill."
+
+_Runs = dict[str, dict[str, Any]]
+
+
+class _ProgressBar(tqdm):  # type: ignore[type-arg]
+    monitor_interval = 0  # without a thread of its own, which would outlive the bar
+
+
+def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> list[str]:
+    """Add the demo to a database: four strategies on real prices, with trades, equity and suggestions.
+
+    What is there is recognised (a strategy by name and code, a run by its parameters) and left as it is,
+    so that a second call adds nothing, an interrupted one is completed by the next, and two at once add each run
+    only once. Nothing is ever removed. The run with the highest Sharpe ratio is starred when the last run has been
+    added, unless a run of the demo is starred already.
+
+    The prices are those of four survivors: the results are no evidence of skill.
+
+    Parameters
+    ----------
+    db_path
+        The database file, created if there is none.
+    progress
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    list of str
+        The iteration ids of all runs of the demo, by strategy and in the order of its grid.
+
+    Raises
+    ------
+    StorageError
+        If the database cannot be opened or written.
+    """
+    total = sum(len(strategy.grid) for strategy in STRATEGIES)
+    ids: list[str] = []
+    with (
+        StorageManager(db_path) as store,
+        _ProgressBar(total=total, desc="demo", unit="run", file=sys.stderr, disable=not progress) as bar,
+    ):
+        strategy_ids = _save_strategies(store)
+        prices = None
+        for strategy in STRATEGIES:
+            strategy_id = strategy_ids[strategy.name]
+            missing = _missing(strategy, _runs(store, strategy_id))
+            bar.update(len(strategy.grid) - len(missing))
+            if missing:
+                prices = load_prices() if prices is None else prices
+                computed = []
+                for parameters in missing:
+                    computed.append(_iteration(strategy, parameters, prices))
+                    bar.update()
+                _save_missing(store, strategy, strategy_ids, computed)
+            runs = _runs(store, strategy_id)
+            ids.extend(runs[_key(parameters)]["iteration_id"] for parameters in strategy.grid)
+    return ids
+
+
+def _save_strategies(store: StorageManager) -> dict[str, str]:
+    """Ids of the strategies by name; those that are missing are saved, parents first."""
+    ids: dict[str, str] = {}
+    for strategy in STRATEGIES:
+        with store.transaction():
+            same = [found for found in store.find_strategies(strategy.name) if found["code"] == strategy.code]
+            ids[strategy.name] = (
+                same[0]["strategy_id"]
+                if same
+                else store.save_strategy_version(
+                    strategy.name,
+                    strategy.code,
+                    strategy.parameters,
+                    parent_strategy_id=None if strategy.parent is None else ids[strategy.parent],
+                )
+            )
+    return ids
+
+
+def _save_missing(
+    store: StorageManager, strategy: Strategy, strategy_ids: Mapping[str, str], computed: list[dict[str, Any]]
+) -> None:
+    """Save the runs that nobody else has saved meanwhile, and star the best once all are there."""
+    with store.transaction():
+        strategy_id = strategy_ids[strategy.name]
+        present = _runs(store, strategy_id)
+        new = [iteration for iteration in computed if _key(iteration["parameters"]) not in present]
+        for iteration in new:
+            store.save_iteration(strategy_id, **iteration)
+        if new:
+            _star_the_best(store, strategy_ids)
+
+
+def _star_the_best(store: StorageManager, strategy_ids: Mapping[str, str]) -> None:
+    runs: list[dict[str, Any]] = []
+    for strategy in STRATEGIES:
+        present = _runs(store, strategy_ids[strategy.name])
+        if _missing(strategy, present):
+            return
+        runs.extend(present[_key(parameters)] for parameters in strategy.grid)
+    if not any(run["starred"] for run in runs):
+        best = max(runs, key=_sharpe_ratio)
+        store.annotate(best["iteration_id"], starred=True)
+
+
+def _sharpe_ratio(run: Mapping[str, Any]) -> float:
+    ratio = run["metrics"]["sharpe_ratio"]
+    return float("-inf") if ratio is None or ratio != ratio else float(ratio)
+
+
+def _runs(store: StorageManager, strategy_id: str) -> _Runs:
+    """Find the runs of a strategy by their parameters, of equal ones the first."""
+    runs: _Runs = {}
+    for run in store.load_strategy_history(strategy_id):
+        runs.setdefault(_key(run["parameters"] or {}), run)
+    return runs
+
+
+def _missing(strategy: Strategy, runs: _Runs) -> list[Parameters]:
+    return [parameters for parameters in strategy.grid if _key(parameters) not in runs]
+
+
+def _key(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True, default=str)
+
+
+def _iteration(strategy: Strategy, parameters: Parameters, prices: pd.DataFrame) -> dict[str, Any]:
+    """Backtest one set of parameters: the arguments to save it with."""
+    result = strategy.run(prices, parameters)
+    is_first = parameters == strategy.parameters
+    return {
+        "parameters": parameters,
+        "trades": result.trades,
+        "equity": result.equity,
+        "suggestions": suggestions_for(equity_metrics(result.equity), result.trades, parameters),
+        "tags": [DEMO_TAG, strategy.family],
+        "note": f"First parameters of {strategy.name}. {_CAVEAT}" if is_first else None,
+    }

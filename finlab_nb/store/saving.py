@@ -1,0 +1,124 @@
+"""How records become rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+from typing import Final, TypeAlias
+
+from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
+from finlab_nb.records import Iteration, Strategy
+
+Tags: TypeAlias = Iterable[str]
+
+_INSERT_STRATEGY: Final = """
+    INSERT INTO strategies (strategy_id, name, code, parameters, created_at, parent_strategy_id)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+_STRATEGY_DEFAULTS: Final = "SELECT code, parameters FROM strategies WHERE strategy_id = ?"
+_NEXT_NUMBER: Final = "SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations WHERE strategy_id = ?"
+_NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
+_INSERT_ITERATION: Final = """
+    INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code, timestamp, parameters, note,
+                            starred, archived)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_METRICS: Final = """
+    INSERT INTO metrics (iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_EXTRA_METRIC: Final = "INSERT INTO extra_metrics (iteration_id, name, value) VALUES (?, ?, ?)"
+_INSERT_SUGGESTION: Final = """
+    INSERT INTO suggestions (iteration_id, priority, description, specific_changes, expected_impact, rationale,
+                             learning_references, status)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_TRADE: Final = """
+    INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, entry_price, exit_price, position_size,
+                        profit_loss)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT_EQUITY: Final = "INSERT INTO equity (iteration_id, date, equity) VALUES (?, ?, ?)"
+_INSERT_TAG: Final = "INSERT INTO tags (iteration_id, tag) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_DELETE_TAG: Final = "DELETE FROM tags WHERE iteration_id = ? AND tag = ?"
+_ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
+_SET_FIELD: Final = {
+    field: f"UPDATE iterations SET {field} = ? WHERE iteration_id = ?" for field in ("note", "starred", "archived")
+}
+_SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
+_DELETE_ITERATION: Final = "DELETE FROM iterations WHERE iteration_id = ?"
+
+
+def _strategy_defaults(connection: sqlite3.Connection, field: str, strategy_id: str) -> tuple[str, str | None]:
+    found: tuple[str, str | None] | None = connection.execute(_STRATEGY_DEFAULTS, (strategy_id,)).fetchone()
+    if found is None:
+        raise StrategyNotFoundError(f"{field} is {strategy_id!r}; no strategy has this id")
+    return found
+
+
+def _check_iteration(connection: sqlite3.Connection, field: str, iteration_id: str) -> None:
+    if connection.execute(_ITERATION_EXISTS, (iteration_id,)).fetchone() is None:
+        raise IterationNotFoundError(f"{field} is {iteration_id!r}; no iteration has this id")
+
+
+def insert_strategy(connection: sqlite3.Connection, strategy: Strategy) -> None:
+    """Store a strategy version."""
+    if strategy.parent_strategy_id is not None:
+        _strategy_defaults(connection, "parent_strategy_id", strategy.parent_strategy_id)
+    connection.execute(_INSERT_STRATEGY, astuple(strategy))
+
+
+def insert_iteration(connection: sqlite3.Connection, run: Iteration) -> None:
+    """Store a run with everything that belongs to it; the number, code and parameters it lacks are filled in."""
+    code, parameters = _strategy_defaults(connection, "strategy_id", run.strategy_id)
+    (number,) = connection.execute(_NEXT_NUMBER, (run.strategy_id,)).fetchone()
+    if run.iteration_number is not None:
+        if connection.execute(_NUMBER_TAKEN, (run.strategy_id, run.iteration_number)).fetchone():
+            raise ValueError(
+                f"iteration_number is {run.iteration_number}; the strategy has it already, {number} is free"
+            )
+        number = run.iteration_number
+    key = run.iteration_id
+    connection.execute(
+        _INSERT_ITERATION,
+        (
+            key,
+            run.strategy_id,
+            number,
+            code if run.code is None else run.code,
+            run.timestamp,
+            parameters if run.parameters is None else run.parameters,
+            run.note,
+            run.starred,
+            run.archived,
+        ),
+    )
+    connection.execute(_INSERT_METRICS, (key, *run.metrics))
+    connection.executemany(_INSERT_EXTRA_METRIC, [(key, *pair) for pair in run.extra_metrics])
+    connection.executemany(_INSERT_SUGGESTION, [(key, *astuple(one)) for one in run.suggestions])
+    connection.executemany(_INSERT_TRADE, [(key, *row) for row in run.trades])
+    connection.executemany(_INSERT_EQUITY, [(key, *row) for row in run.equity])
+    connection.executemany(_INSERT_TAG, [(key, tag) for tag in run.tags])
+
+
+def annotate(
+    connection: sqlite3.Connection, iteration_id: str, changes: Mapping[str, object], added: Tags, removed: Tags
+) -> None:
+    """Change fields of a run (note, starred, archived) and its tags."""
+    _check_iteration(connection, "iteration_id", iteration_id)
+    for field, value in changes.items():
+        connection.execute(_SET_FIELD[field], (value, iteration_id))
+    connection.executemany(_DELETE_TAG, ((iteration_id, tag) for tag in removed))
+    connection.executemany(_INSERT_TAG, ((iteration_id, tag) for tag in added))
+
+
+def set_suggestion_status(
+    connection: sqlite3.Connection, suggestion_id: int, status: str, applied_iteration_id: str | None
+) -> None:
+    """Record what became of a suggestion."""
+    if applied_iteration_id is not None:
+        _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
+    if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
+        raise SuggestionNotFoundError(f"suggestion_id is {suggestion_id!r}; no suggestion has this id")
+
+
+def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
+    """Remove a run; foreign keys remove what belongs to it."""
+    _check_iteration(connection, "iteration_id", iteration_id)
+    connection.execute(_DELETE_ITERATION, (iteration_id,))
