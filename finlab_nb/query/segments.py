@@ -15,17 +15,15 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import duckdb
 from uuid_utils import uuid7
 
 from finlab_nb.query.tables import BUCKET_BITS, Table, literal, quoted
-
-if TYPE_CHECKING:
-    import duckdb
 
 _METADATA_KEY: Final = "finlab_nb"
 _OLD_SECONDS: Final = 3600.0
@@ -106,11 +104,15 @@ class SegmentFolder:
 
     def segments(self, connection: duckdb.DuckDBPyConnection) -> list[Segment]:
         """Return the segments that stand in the folder."""
-        names = {str(path): path for path in self.path.glob("*.parquet")}
-        if not names:
-            return []
-        rows = connection.execute(_READ_METADATA, {"files": list(names), "key": _METADATA_KEY}).fetchall()
-        return [_segment(names[name], json.loads(metadata)) for name, metadata in rows if name in names]
+        paths = list(self.path.glob("*.parquet"))
+        try:
+            return _read(connection, paths)
+        except duckdb.Error:  # one of them is damaged, or was removed at this moment
+            found = []
+            for path in paths:
+                with contextlib.suppress(duckdb.Error):
+                    found += _read(connection, [path])
+            return found
 
     def remove_old(self, kept: Iterable[Path]) -> None:
         """Remove files that no longer count, once they are so old that no kernel can still be reading them."""
@@ -122,6 +124,14 @@ class SegmentFolder:
             for folder in self.path.parent.iterdir():
                 if folder != self.path and time.time() - folder.stat().st_mtime > _OLD_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[Segment]:
+    if not paths:
+        return []
+    names = {str(path): path for path in paths}
+    rows = connection.execute(_READ_METADATA, {"files": list(names), "key": _METADATA_KEY}).fetchall()
+    return [_segment(names[name], json.loads(metadata)) for name, metadata in rows]
 
 
 def _segment(path: Path, metadata: dict[str, Any]) -> Segment:

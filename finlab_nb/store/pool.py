@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -54,7 +55,7 @@ _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 class _Connection(sqlite3.Connection):
     """A connection that knows which file it opened, and can be watched by a weak reference."""
 
-    file: FileIdentity
+    file: FileIdentity | None
 
 
 class ConnectionPool:
@@ -96,7 +97,7 @@ class ConnectionPool:
         self._closed = False
         self._forked_in_use = False
         self._reset()
-        with translated_errors(path), contextlib.closing(self._connect(identify=False)) as connection:
+        with translated_errors(path), contextlib.closing(self._connect(create=True)) as connection:
             if prepare is not None:
                 prepare(connection, path)
         _pools.add(self)
@@ -265,6 +266,8 @@ class ConnectionPool:
                 connection = self._connect()
             self._leased.add(connection)
         except BaseException:
+            if connection is not None:
+                connection.close()
             self._slots.put(None)
             raise
         return connection
@@ -279,6 +282,7 @@ class ConnectionPool:
             return self._slots.get(timeout=self.timeout)
         except queue.Empty:
             # An exception can strike between a lease and its `with`; such a connection is gone, its slot is not.
+            gc.collect()
             if len(self._leased) < self.size:
                 return None
             raise PoolTimeoutError(
@@ -304,9 +308,12 @@ class ConnectionPool:
         """How many connections are lent at this moment."""
         return len(self._leased)
 
-    def _connect(self, *, identify: bool = True) -> _Connection:
+    def _connect(self, *, create: bool = False) -> _Connection:
+        # Asked before: should the file be swapped in between, the next use notices.
+        file = None if create else self._file_identity()
         connection = sqlite3.connect(
-            self.path,
+            f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}",  # a file that has gone does not come back empty
+            uri=True,
             timeout=_READ_BUSY_MILLISECONDS / 1000,
             isolation_level=None,
             check_same_thread=False,
@@ -315,8 +322,7 @@ class ConnectionPool:
         try:
             for setting in _CONNECTION_SETTINGS:
                 connection.execute(setting).fetchall()
-            if identify:
-                connection.file = self._file_identity()
+            connection.file = file
         except BaseException:
             connection.close()
             raise

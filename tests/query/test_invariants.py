@@ -1,0 +1,161 @@
+"""The invariants that keep the file whole: one SQLite library in this process, and a reader that ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from books import TRADE, fill
+
+import finlab_nb as fl
+
+linux = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="reads Linux's /proc")
+
+
+def own_locks(path: Path) -> set[str]:
+    """Return the POSIX locks that this process holds on the database and its shared memory."""
+    inodes = {str(os.stat(f"{path}{suffix}").st_ino) for suffix in ("", "-shm")}
+    locks = set()
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "POSIX" and fields[4] == str(os.getpid()) and fields[5].rsplit(":", 1)[1] in inodes:
+            locks.add(" ".join(fields[3:]))
+    return locks
+
+
+@linux
+def test_the_locks_of_the_pool_survive_any_number_of_questions(lab: fl.Lab) -> None:
+    strategy = fill(lab)
+    with lab.store.pool.snapshot() as reader:
+        reader.execute("SELECT count(*) FROM trades").fetchone()
+        held = own_locks(lab.store.path)
+        assert held
+        for number in range(5):
+            lab.trades()
+            lab.iterations()
+            lab.sql("SELECT count(*) FROM equity")
+            lab._engine.forget()
+            lab.store.save_iteration(strategy, trades=[TRADE])
+            assert lab._engine.reader.process_id is not None or number
+            assert held <= own_locks(lab.store.path)
+        lab._engine.reader.close()
+        assert held <= own_locks(lab.store.path)
+
+
+@linux
+def test_this_process_never_loads_duckdbs_sqlite(lab: fl.Lab) -> None:
+    fill(lab)
+    assert len(lab.trades()) == 30_000
+    assert lab._engine.reader.process_id is not None  # the reader has copied them
+    assert "sqlite_scanner" not in Path("/proc/self/maps").read_text()
+    maps = Path(f"/proc/{lab._engine.reader.process_id}/maps").read_text()
+    assert "sqlite_scanner" in maps  # the test would notice
+
+
+def test_a_query_cannot_load_attach_read_or_write_files(lab: fl.Lab) -> None:
+    fill(lab, 1)
+    lab.trades()
+    path = str(lab.store.path)
+    for query in (
+        "LOAD sqlite",
+        f"ATTACH '{path}' (TYPE sqlite)",
+        f"SELECT * FROM read_blob('{path}')",
+        f"SELECT * FROM read_text('{path}-wal')",
+        f"SELECT * FROM sqlite_scan('{path}', 'trades')",
+        f"COPY (SELECT 1) TO '{path}.csv'",
+        "SET enable_external_access = true",
+        "CREATE TABLE x (a INT)",
+        "DELETE FROM copied.trades",
+        "SELECT 1; DROP VIEW trades",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'",
+    ):
+        with pytest.raises(fl.QueryError):
+            lab.sql(query)
+    assert len(lab.trades()) == 500
+
+
+def test_an_idle_database_starts_no_work_in_the_reader(lab: fl.Lab) -> None:
+    fill(lab, 1)
+    for _ in range(50):
+        assert len(lab.iterations()) == 1
+    assert lab._engine.reader.process_id is None
+
+
+def test_a_reader_that_is_killed_is_started_again(lab: fl.Lab) -> None:
+    fill(lab)
+    lab.trades()
+    first = lab._engine.reader.process_id
+    assert first is not None
+    os.kill(first, signal.SIGTERM)
+    fill(lab)
+    assert len(lab.trades()) == 60_000
+    second = lab._engine.reader.process_id
+    assert second not in (None, first)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+@pytest.mark.parametrize("end", ["kill", "exit"])
+def test_the_reader_ends_with_its_parent(tmp_path: Path, end: str) -> None:
+    code = f"""
+import sys, time, finlab_nb as fl
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from books import fill
+lab = fl.Lab({str(tmp_path / "a.db")!r})
+fill(lab)
+lab.trades()
+print(lab._engine.reader.process_id, flush=True)
+time.sleep(60 if {end!r} == "kill" else 0)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    reader = int(parent.stdout.readline())
+    if end == "kill":
+        os.kill(reader, 0)  # it is there
+        parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _runs(reader):
+        time.sleep(0.05)
+    assert not _runs(reader)
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_asks_with_an_engine_of_its_own(lab: fl.Lab) -> None:
+    strategy = fill(lab)
+    assert len(lab.trades()) == 30_000
+    child = os.fork()
+    if child == 0:
+        try:
+            lab.store.save_iteration(strategy, trades=[TRADE])
+            os._exit(0 if len(lab.trades()) == 30_001 else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(lab.trades()) == 30_001
+
+
+def test_without_the_extension_the_error_names_the_package(tmp_path: Path) -> None:
+    code = """
+import sys, duckdb
+from finlab_nb.query import reader
+sys.modules["duckdb_extension_sqlite_scanner"] = None
+class Refusing:
+    def execute(self, statement): raise duckdb.IOException("offline")
+try: reader._load_extension(Refusing())
+except Exception as error: print(error)
+"""
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "pip install --upgrade duckdb duckdb-extension-sqlite-scanner" in finished.stdout

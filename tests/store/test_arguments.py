@@ -1,0 +1,131 @@
+"""A wrong argument names the field, the value and what is allowed, and stores nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import finlab_nb as fl
+
+TRADE = {
+    "stock_code": "2330",
+    "entry_date": "2024-01-02",
+    "exit_date": "2024-01-09",
+    "entry_price": 593.0,
+    "exit_price": 601.5,
+    "position_size": 1000,
+    "profit_loss": 8500.0,
+}
+
+
+def _trade(**changes: Any) -> dict[str, Any]:
+    return {"trades": [TRADE, {**TRADE, **changes}]}
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    (_trade(entry_price=float("nan")), r"trades\[1\]\.entry_price is nan; it must be a finite number"),
+    (_trade(entry_price=float("inf")), r"trades\[1\]\.entry_price is inf; it must be a finite number"),
+    (_trade(entry_price="593"), r"trades\[1\]\.entry_price is '593' \(str\); it must be a finite number"),
+    (_trade(entry_price=True), r"trades\[1\]\.entry_price is True \(bool\)"),
+    (_trade(entry_price=None), r"trades\[1\]\.entry_price is None"),
+    (_trade(exit_price=None), r"trades\[1\]\.exit_price is missing; a trade with an exit_date needs"),
+    (_trade(position_size="many"), r"trades\[1\]\.position_size is 'many'"),
+    (_trade(exit_date="2023-12-29"), r"trades\[1\]\.exit_date is '2023-12-29', before its entry_date '2024-01-02'"),
+    (_trade(entry_date="2024-02-30"), r"trades\[1\]\.entry_date is '2024-02-30'; it must be a date that exists"),
+    (_trade(entry_date=20240102), r"trades\[1\]\.entry_date is 20240102; it must be a date"),
+    (_trade(entry_date=None), r"trades\[1\]\.entry_date is None"),
+    (_trade(entry_date=[1]), r"trades\[1\]\.entry_date is \[1\]; it must be a single value"),
+    (_trade(stock_code=50), r"trades\[1\]\.stock_code is the number 50; .*leading zeros"),
+    (_trade(stock_code=""), r"trades\[1\]\.stock_code is ''; it must not be empty"),
+    (_trade(stock_code="a\0b"), r"trades\[1\]\.stock_code holds a NUL character"),
+    (_trade(stock_code="\ud800"), r"trades\[1\]\.stock_code holds half a surrogate pair"),
+    (_trade(price=1), r"trades\[1\] has the unknown field 'price'; allowed are stock_code, entry_date"),
+    ({"trades": "many"}, r"trades is 'many'; it must be a list"),
+    ({"trades": [1]}, r"trades\[0\] is 1; it must be a dict"),
+    ({"trades": pd.DataFrame({"ticker": ["A"]})}, r"trades has the unknown field 'ticker'"),
+    ({"metrics": {"win_rate": 1.4}}, r"metrics\.win_rate is 1\.4; it must be a fraction from 0 to 1"),
+    ({"metrics": {"max_drawdown": 0.2}}, r"metrics\.max_drawdown is 0\.2; it must be a fraction of at most 0"),
+    ({"metrics": {"total_trades": 1.5}}, r"metrics\.total_trades is 1\.5; it must be a whole number"),
+    ({"metrics": {"sharpe_ratio": "1.2"}}, r"metrics\.sharpe_ratio is '1\.2' \(str\)"),
+    ({"metrics": {"sharpe_ratio": float("inf")}}, r"metrics\.sharpe_ratio is inf"),
+    ({"metrics": {"sharpe": 1.2}}, r"metrics has the unknown field 'sharpe'; .*extra_metrics"),
+    ({"extra_metrics": {"a": "x"}}, r"extra_metrics\.a is 'x' \(str\); it must be a number"),
+    (
+        {"suggestions": [{"priority": "urgent", "description": "x"}]},
+        r"suggestions\[0\]\.priority is 'urgent'; allowed are",
+    ),
+    ({"suggestions": [{"priority": "high"}]}, r"suggestions\[0\]\.description is None"),
+    ({"suggestions": ["x"]}, r"suggestions\[0\] is 'x'; it must be a dict"),
+    ({"equity": {"2024-01-02": float("nan")}}, r"equity\[0\]\.equity is nan"),
+    (
+        {"equity": [{"date": "2024-01-02", "equity": 1}, {"date": "2024-01-02", "equity": 2}]},
+        r"equity has the date '2024-01-02' twice",
+    ),
+    ({"equity": pd.Series([1.0])}, r"equity\[0\]\.date is 0; it must be a date"),
+    ({"parameters": {"a": float("nan")}}, r"parameters\.a is nan"),
+    ({"parameters": {1: 2}}, r"parameters has the key 1; keys must be text"),
+    ({"parameters": [1]}, r"parameters is \[1\]; it must be a dict"),
+    ({"parameters": {"a": {1, 2}}}, r"parameters\.a is .*JSON holds text, numbers, lists and dicts"),
+    ({"tags": "momentum"}, r"tags is 'momentum'; it must be a list"),
+    ({"tags": [""]}, r"tags\[0\] is ''; it must not be empty"),
+    ({"note": 5}, r"note is 5 \(int\); it must be text"),
+    ({"code": b"x"}, r"code is b'x' \(bytes\); it must be text"),
+    ({"timestamp": "2024-13-01"}, r"timestamp is '2024-13-01'; it must be a date and time"),
+    ({"timestamp": 5}, r"timestamp is 5; it must be a datetime"),
+    ({"iteration_number": 0}, r"iteration_number is 0; it must be a whole number of at least 1"),
+    ({"iteration_number": True}, r"iteration_number is True"),
+    ({"iteration_number": "1"}, r"iteration_number is '1'"),
+    ({"iteration_number": 10**400}, r"iteration_number is 1000"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_argument_is_named_and_stores_nothing(
+    store: fl.StorageManager, arguments: dict[str, Any], message: str
+) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    with pytest.raises(ValueError, match=message):
+        store.save_iteration(strategy, **arguments)
+    assert store.load_strategy_history(strategy) == []
+    with store.pool.read() as connection:
+        assert connection.execute("SELECT count(*) FROM trades").fetchone() == (0,)
+
+
+def test_an_unknown_strategy_is_named(store: fl.StorageManager) -> None:
+    with pytest.raises(fl.StrategyNotFoundError, match="strategy_id is 'nope'; no strategy has this id"):
+        store.save_iteration("nope")
+    with pytest.raises(LookupError, match="parent_strategy_id is 'nope'"):
+        store.save_strategy_version("a", "x", parent_strategy_id="nope")
+    with pytest.raises(fl.StrategyNotFoundError):
+        store.load_strategy_history("nope")
+    with pytest.raises(ValueError, match="strategy_id is 5"):
+        store.save_iteration(5)  # type: ignore[arg-type]
+
+
+def test_a_strategy_needs_a_name_and_code(store: fl.StorageManager) -> None:
+    with pytest.raises(ValueError, match="name is '  '; it must not be empty"):
+        store.save_strategy_version("  ", "x")
+    with pytest.raises(ValueError, match="code is None"):
+        store.save_strategy_version("a", None)  # type: ignore[arg-type]
+
+
+def test_numpy_values_are_taken_as_the_numbers_they_are(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x", {"window": np.int64(5), "ratio": np.float64(0.5), "on": np.True_})
+    assert store.load_strategy(strategy)["parameters"] == {"window": 5, "ratio": 0.5, "on": True}
+    trade = {**TRADE, "entry_price": np.float64(1.5), "position_size": np.int32(-3), "profit_loss": np.nan}
+    run = store.save_iteration(strategy, np.int64(4), trades=[trade])  # type: ignore[arg-type]
+    loaded = store.load_iteration(run)
+    assert loaded["trades"][0]["position_size"] == -3.0
+    assert loaded["trades"][0]["profit_loss"] is None
+    assert loaded["iteration_number"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"pool_size": 0}, "pool_size is 0"), ({"timeout": -1}, "timeout is -1")]
+)
+def test_a_pool_needs_sane_sizes(tmp_path: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fl.StorageManager(tmp_path / "a.db", **arguments)
