@@ -1,0 +1,5 @@
+"""Interactive widgets for JupyterLab."""
+
+from finlab_nb.widgets.explorer import Explorer
+
+__all__ = ["Explorer"]
