@@ -19,10 +19,12 @@ from finlab_nb.errors import (
 if TYPE_CHECKING:
     from finlab_nb.lab import Lab
     from finlab_nb.store import StorageManager
+    from finlab_nb.store.backup import BackupScheduler, restore_backup
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackupScheduler",
     "IterationNotFoundError",
     "Lab",
     "PoolTimeoutError",
@@ -34,9 +36,15 @@ __all__ = [
     "StrategyNotFoundError",
     "SuggestionNotFoundError",
     "__version__",
+    "restore_backup",
 ]
 
-_LOADED_ON_USE = {"Lab": "finlab_nb.lab", "StorageManager": "finlab_nb.store"}
+_LOADED_ON_USE = {
+    "BackupScheduler": "finlab_nb.store.backup",
+    "Lab": "finlab_nb.lab",
+    "StorageManager": "finlab_nb.store",
+    "restore_backup": "finlab_nb.store.backup",
+}
 
 
 def __getattr__(name: str) -> Any:

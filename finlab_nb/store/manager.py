@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.records import SUGGESTION_STATES, flag, iteration_record, one_of, strategy_record, tags_record, text
-from finlab_nb.store import loading, saving, schema
+from finlab_nb.store import interchange, loading, saving, schema
 from finlab_nb.store.pool import ConnectionPool
-
-_COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
 
 
 class StorageManager:
@@ -86,14 +83,8 @@ class StorageManager:
         ...     parent = store.save_strategy_version("momentum", "v1")
         ...     child = store.save_strategy_version("momentum", "v2", parent_strategy_id=parent)
         """
-        with self._write():
+        with saving.writing(self.pool):
             yield self
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self.pool.write() as connection:
-            connection.execute(_COUNT_CHANGE)
-            yield connection
 
     # Saving -------------------------------------------------------------------------------------------------------
 
@@ -123,7 +114,7 @@ class StorageManager:
             If there is no such parent.
         """
         strategy = strategy_record(name, code, parameters, parent_strategy_id)
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             saving.insert_strategy(connection, strategy)
         return strategy.strategy_id
 
@@ -193,7 +184,7 @@ class StorageManager:
             note=note,
             timestamp=timestamp,
         )
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             saving.insert_iteration(connection, iteration)
         return iteration.iteration_id
 
@@ -211,7 +202,7 @@ class StorageManager:
             As `save_iteration`; the message begins with the position. Nothing is stored.
         """
         ids = []
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             for position, arguments in enumerate(iterations):
                 try:
                     iteration = iteration_record(**arguments)
@@ -299,7 +290,7 @@ class StorageManager:
         if archived is not None:
             changes["archived"] = flag("archived", archived)
         added, removed = tags_record("add_tags", add_tags), tags_record("remove_tags", remove_tags)
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             saving.annotate(connection, iteration_id, changes, added, removed)
 
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
@@ -317,7 +308,7 @@ class StorageManager:
             raise ValueError(
                 f"applied_iteration_id is {applied_iteration_id!r}; it goes with the status 'applied' only"
             )
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             saving.set_suggestion_status(connection, suggestion_id, status, applied_iteration_id)
 
     def delete_iteration(self, iteration_id: str) -> None:
@@ -328,5 +319,79 @@ class StorageManager:
         IterationNotFoundError
             If there is no such iteration.
         """
-        with self._write() as connection:
+        with saving.writing(self.pool) as connection:
             saving.delete_iteration(connection, iteration_id)
+
+    # Exchanging ---------------------------------------------------------------------------------------------------
+
+    def export_results(
+        self, iteration_ids: Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
+    ) -> Path:
+        """Write runs to an export file (JSON, format 1.0) and return its absolute path.
+
+        The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
+        run and the strategies that it descends from. It is durable when this has returned; a file of this name is
+        replaced as a whole, and stays as it was when the export fails.
+
+        Parameters
+        ----------
+        iteration_ids
+            The runs, in the order wanted; one named twice is written once.
+        path
+            The file; its name ends in ``.json``, ``.json.gz`` or ``.json.zst`` and says how it is packed.
+        progress
+            Show a progress bar on stderr when it takes more than a second.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no such iteration.
+        StorageError
+            If the file cannot be written, or a run cannot be expressed in the format.
+        ValueError
+            If the path has another ending or belongs to the database.
+
+        Examples
+        --------
+        >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
+        ...     run = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
+        ...     store.export_results([run], Path(folder, "momentum.json.gz")).name
+        'momentum.json.gz'
+        """
+        return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
+
+    def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
+        """Store the runs of an export file, all of them or none, and return their ids in the order of the file.
+
+        The whole file is checked before anything is written. Files of the original layer, whose runs have no
+        ``strategy``, are taken too: for a strategy_id that is not known a strategy is made from the run's code.
+
+        Parameters
+        ----------
+        path
+            The file, packed as its name says: ``.json``, ``.json.gz`` or ``.json.zst``.
+        mode
+            ``"copy"`` gives new ids to runs and strategies and maps parents and applied suggestions to them; what
+            refers to a run outside the file becomes unknown. ``"merge"`` keeps the ids and skips what the store has,
+            which must be the same in all that a run was and gave. What was written on it afterwards (note, starred,
+            archived, tags, status of suggestions) is not compared and stays as the store has it.
+        progress
+            Show a progress bar on stderr when it takes more than a second.
+
+        Raises
+        ------
+        ValueError
+            If the file or an argument is wrong, or a run differs from the stored one of this id; the message begins
+            with the JSON path, such as ``$.iterations[3].trades[7].entry_price``.
+        StorageError
+            If the file cannot be read or the database not be written.
+
+        Examples
+        --------
+        >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
+        ...     run = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
+        ...     path = store.export_results([run], Path(folder, "momentum.json"))
+        ...     store.import_results(path, mode="merge") == [run], store.import_results(path) == [run]
+        (True, False)
+        """
+        return interchange.import_results(self.pool, path, mode, progress=progress)

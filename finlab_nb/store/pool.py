@@ -304,6 +304,11 @@ class ConnectionPool:
             self._slots.put(connection)
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
     def in_use(self) -> int:
         """How many connections are lent at this moment."""
         return len(self._leased)
@@ -323,9 +328,13 @@ class ConnectionPool:
             for setting in _CONNECTION_SETTINGS:
                 connection.execute(setting).fetchall()
             connection.file = file
+            swapped = file is not None and file != self._file_identity()
         except BaseException:
             connection.close()
             raise
+        if swapped:  # it has opened the old file, and the log of the new one: closed before it can write
+            connection.close()
+            return self._connect()
         return connection
 
     def _file_identity(self) -> FileIdentity:
@@ -427,6 +436,11 @@ def translated_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         explanation = _EXPLANATIONS.get(code)
         raise StorageError(f"{path}: {explanation} ({error})" if explanation else f"{path}: {error}") from error
+
+
+def is_open_here(path: Path) -> bool:
+    """Tell whether a pool of this process has the database open, or will open it at its next use."""
+    return any(pool.path == path and not pool.closed for pool in list(_pools))
 
 
 def _each(method: Callable[[ConnectionPool], None]) -> Callable[[], None]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
+from finlab_nb.store.pool import ConnectionPool
 
 Tags: TypeAlias = Iterable[str]
 
+_COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
 _INSERT_STRATEGY: Final = """
     INSERT INTO strategies (strategy_id, name, code, parameters, created_at, parent_strategy_id)
     VALUES (?, ?, ?, ?, ?, ?)"""
@@ -43,6 +46,14 @@ _SET_FIELD: Final = {
 }
 _SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
 _DELETE_ITERATION: Final = "DELETE FROM iterations WHERE iteration_id = ?"
+
+
+@contextlib.contextmanager
+def writing(pool: ConnectionPool) -> Iterator[sqlite3.Connection]:
+    """Lend a connection inside a write transaction that counts as a change of the store."""
+    with pool.write() as connection:
+        connection.execute(_COUNT_CHANGE)
+        yield connection
 
 
 def _strategy_defaults(connection: sqlite3.Connection, field: str, strategy_id: str) -> tuple[str, str | None]:

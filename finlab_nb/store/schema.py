@@ -42,8 +42,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     StorageError
         If the file comes from a newer release or belongs to another program; it is left untouched.
     """
-    if _version(connection, path) == newest_version():
-        return
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if _version(connection, path) == newest_version() and mode == "wal":
+        return  # a copy that was put in place by hand may have another mode
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(

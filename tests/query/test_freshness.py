@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from books import TRADE, fill
 
 import finlab_nb as fl
+from books import TRADE, fill
 
 OTHER = """
 import sys, finlab_nb as fl

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from books import TRADE, fill
 
 import finlab_nb as fl
+from books import TRADE, fill
 
 linux = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="reads Linux's /proc")
 

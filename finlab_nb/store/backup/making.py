@@ -1,0 +1,134 @@
+"""How a backup is made: copied, verified, and only then given its name.
+
+The copy is taken within one read transaction through a pool of its own, which is open only for that long, so writers
+go on meanwhile. It grows under a temporary name in the backup folder: what stands there under a backup's name is whole.
+
+The lock file ``.backup.writing.lock`` belongs to the backup under way. Temporary files that are there while it is free
+were left by a killed run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from finlab_nb.errors import StorageError
+from finlab_nb.store import schema
+from finlab_nb.store.backup import files
+from finlab_nb.store.backup.soundness import inspected
+from finlab_nb.store.durable import FileLock, flushed, translated_os_errors
+from finlab_nb.store.pool import ConnectionPool, translated_errors
+
+_LOCK: Final = ".backup.writing.lock"
+_PATIENCE_SECONDS: Final = 120.0
+_POOL_SIZE: Final = 2
+_POOL_TIMEOUT: Final = 5.0
+_COPY_SETTINGS: Final = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -16384")
+
+
+def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
+    """Make a verified backup of this moment and return its file."""
+    _check_database(database)
+    make_folder(folder)
+    with translated_os_errors(folder), writing(folder):
+        files.remove_leftovers(folder)
+        try:
+            return _make(database, folder, compress=compress)
+        finally:
+            with contextlib.suppress(OSError):
+                files.remove_leftovers(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of the backups if it is missing."""
+    with translated_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what killed runs left, unless a backup is under way, which does so itself."""
+    lock = FileLock(folder / _LOCK)
+    if lock.acquire():
+        try:
+            with translated_os_errors(folder):
+                files.remove_leftovers(folder)
+        finally:
+            lock.release()
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Be the only one, in any process, that makes or removes backups in the folder."""
+    lock = FileLock(folder / _LOCK)
+    if not lock.acquire(_PATIENCE_SECONDS):
+        raise StorageError(
+            f"{lock.holder()} has been writing a backup into {folder} for {_PATIENCE_SECONDS:.0f} s; wait for it or "
+            "end it"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make(database: Path, folder: Path, *, compress: bool) -> Path:
+    created_at = _free_moment(folder)
+    name = files.PREFIX + created_at.strftime(files.STAMP)
+    plain, packed = folder / (name + files.PLAIN), folder / (name + files.COMPRESSED)
+    copy, packing = _temporary(plain), _temporary(packed)
+    _copy(database, copy)
+    contents, digest = inspected(copy)
+    if not compress:
+        files.publish(copy, plain, digest, contents, database, created_at)
+        return plain
+    packing.touch(exist_ok=False)
+    digest = files.pack(copy, packing)
+    files.publish(packing, packed, digest, contents, database, created_at)
+    return packed
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(path.name + files.TEMPORARY)
+
+
+def _copy(database: Path, target: Path) -> None:
+    """Copy one moment of the database into one file, without a log of its own."""
+    target.touch(exist_ok=False)
+    with (
+        translated_errors(target),
+        flushed(target),
+        contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy,
+    ):
+        for setting in _COPY_SETTINGS:
+            copy.execute(setting).fetchall()
+        with (
+            contextlib.closing(ConnectionPool(database, _POOL_SIZE, _POOL_TIMEOUT, schema.prepare)) as pool,
+            pool.snapshot() as source,  # no longer than needed: the log of the database grows until it ends
+        ):
+            source.backup(copy, pages=-1)  # all at once: in steps it would begin anew with every commit of others
+        copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _free_moment(folder: Path) -> datetime:
+    """Return this second, or the next one that no backup is named by."""
+    while True:
+        moment = datetime.now(UTC)
+        name = files.PREFIX + moment.strftime(files.STAMP)
+        if not any((folder / (name + end)).exists() for end in (files.PLAIN, files.COMPRESSED)):
+            return moment
+        time.sleep(0.02)
+
+
+def _check_database(database: Path) -> None:
+    with translated_os_errors(database):
+        if not database.exists():
+            raise StorageError(f"{database} does not exist; check db_path, nothing was backed up")
+        if database.is_dir():
+            raise StorageError(f"{database} is a folder; db_path must name the database file")
+        if database.stat().st_size == 0:
+            raise StorageError(f"{database} is empty; save something before it is backed up")

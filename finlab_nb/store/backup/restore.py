@@ -1,0 +1,234 @@
+"""Put a backup in the place of a database: either the old one or the new one is there, never a mixture.
+
+The danger is a log of the old database beside the new file: SQLite would replay its pages into the new one, and not
+even an integrity check would notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from finlab_nb.errors import StorageError
+from finlab_nb.store import pool
+from finlab_nb.store.backup import files
+from finlab_nb.store.backup.soundness import inspected
+from finlab_nb.store.durable import flush_folder, translated_os_errors
+
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+_LOCK_PATIENCE_SECONDS: Final = 2.0
+_LEFTOVER_SECONDS: Final = 3600.0
+_NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
+
+
+def restore_backup(
+    backup_path: str | os.PathLike[str], db_path: str | os.PathLike[str], *, force: bool = False
+) -> list[Path]:
+    """Verify a backup and put it in the place of a database, whose files stay aside.
+
+    Close the stores, labs and programs that have the database open first. The restored store has a new generation, so
+    that no cache of the old one counts.
+
+    Parameters
+    ----------
+    backup_path
+        A backup, compressed or not; without a manifest it is accepted after the checks of integrity and foreign keys.
+    db_path
+        The database to replace, or a path where none is yet.
+    force
+        Replace it although it is open elsewhere. What others commit from the moment of the backup on is lost to the
+        restored store; stores of finlab_nb go over to the restored file by themselves, other programs must be
+        restarted.
+
+    Returns
+    -------
+    list of Path
+        The replaced files, now ``<database>.replaced-YYYYMMDD_HHMMSS`` and its ``-wal``, ``-shm`` and ``-journal``.
+
+    Raises
+    ------
+    StorageError
+        If the backup is damaged or no backup, the database is in use, or the folder cannot be written. The database
+        is as it was.
+    """
+    if not isinstance(force, bool):
+        raise ValueError(f"force is {force!r}; it must be True or False")
+    source, database = Path(backup_path).expanduser().resolve(), Path(db_path).expanduser().resolve()
+    _check_paths(source, database)
+    if pool.is_open_here(database) and not force:
+        raise StorageError(f"{database} is open in this process; close() its stores and labs first, or use force=True")
+    with translated_os_errors(database), _prepared(source, database) as fresh:
+        if not database.exists():
+            return _swap(fresh, database)
+        with _held(database, force):
+            return _swap(fresh, database)
+
+
+def _check_paths(source: Path, database: Path) -> None:
+    with translated_os_errors(source):
+        if not source.exists():
+            raise StorageError(
+                f"the backup {source} does not exist; BackupScheduler.list_backups() shows those there are"
+            )
+        if not source.is_file():
+            raise StorageError(f"the backup {source} is a folder; name a file in it")
+    with translated_os_errors(database):
+        if database.is_dir():
+            raise StorageError(f"{database} is a folder; db_path must name the database file")
+        if not database.parent.is_dir():
+            raise StorageError(f"the folder {database.parent} does not exist; create it first")
+        if database.exists() and database.samefile(source):
+            raise StorageError(f"{source} is the database itself; name a backup of it")
+    if pool.is_open_here(source):
+        raise StorageError(f"{source} is a database that is open in this process, and no backup")
+
+
+@contextlib.contextmanager
+def _prepared(source: Path, database: Path) -> Iterator[Path]:
+    """Make the new database ready to use, beside the place where it goes; it is removed if it never gets there."""
+    _remove_leftovers(database)
+    fresh = database.with_name(f".{database.name}.restoring-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        backup = files.described(source)
+        files.unpack(backup, fresh)
+        contents, _ = inspected(fresh)
+        files.compare_contents(backup, contents)
+        with (
+            pool.translated_errors(fresh),
+            contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
+        ):
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(_NEW_GENERATION)
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if database.exists():
+            shutil.copymode(database, fresh)
+        yield fresh
+    finally:
+        for suffix in ("", *_SIDE_FILES):
+            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+
+
+def _remove_leftovers(database: Path) -> None:
+    """Remove what killed restores have left; what is young may belong to one under way."""
+    for path in database.parent.glob(f".{_literal(database.name)}.restoring-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                path.unlink()
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+# Holding the old database -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _held(database: Path, force: bool) -> Iterator[None]:
+    """Hold the old database against all others, its log copied back into it.
+
+    Every connection in WAL mode holds a shared lock on the file as long as it is open. So the exclusive lock is to be
+    had only if there is no other, and while it is held none can read or write. When the holder closes after the swap,
+    SQLite sees that another file has the name and touches neither that nor its log.
+    """
+    with pool.translated_errors(database), contextlib.ExitStack() as stack:
+        try:
+            holder = stack.enter_context(contextlib.closing(_connect(database)))
+            holder.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+            if _begin(holder, "BEGIN EXCLUSIVE"):
+                holder.execute("COMMIT")
+                # Now the file is complete without its log, so that a crash amid the swap loses nothing.
+                holder.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            elif not force:
+                raise StorageError(
+                    f"{database} is open in another program, or in a connection of this one; close it there and "
+                    "restore again, or use force=True to replace it all the same"
+                )
+            else:
+                holder.close()
+                _stop_writers(database, stack)
+        except sqlite3.DatabaseError as error:
+            # Damaged, perhaps the very reason for this restore: SQLite can neither hold nor complete such a file.
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) and not force:
+                raise
+            stack.close()
+        if os.name == "nt":  # it renames no open file
+            stack.close()
+        yield
+
+
+def _stop_writers(database: Path, stack: contextlib.ExitStack) -> None:
+    """Keep others from writing during a forced swap, and copy the log back as far as their readers let it."""
+    writer = stack.enter_context(contextlib.closing(_connect(database)))
+    if _begin(writer, "BEGIN IMMEDIATE"):
+        copier = stack.enter_context(contextlib.closing(_connect(database)))
+        copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
+
+
+def _begin(connection: sqlite3.Connection, statement: str) -> bool:
+    """Begin a transaction, and tell whether others let it; a short query of theirs is waited for."""
+    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return True
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.02)
+
+
+# The swap ---------------------------------------------------------------------------------------------------------
+
+
+def _swap(fresh: Path, database: Path) -> list[Path]:
+    """Put the new file in place of the old one, which goes aside with its log.
+
+    The order matters. First the log and journal go aside, and that is made durable: from here on no old log can meet
+    the new file, and the old file is complete by itself, since `_held` has copied its log back. Then the old file gets
+    its second name, and one rename, which happens wholly or not at all, puts the new one over the first. A crash
+    before the rename leaves the old database in use, one after it the new one.
+
+    Only of a damaged database, or one whose readers in other programs were overridden by force, the log can hold more
+    than the file when it goes aside; then a crash between these two renames leaves the old file without its last
+    commits, which are in the log aside.
+    """
+    aside = _free_name(database)
+    moved = []
+    for suffix in _SIDE_FILES:
+        old = database.with_name(database.name + suffix)
+        with contextlib.suppress(FileNotFoundError):
+            moved.append(old.rename(aside.with_name(aside.name + suffix)))
+    flush_folder(database.parent)
+    if database.exists():
+        try:
+            aside.hardlink_to(database)
+        except OSError:  # a file system without links: for an instant there is no database
+            database.rename(aside)
+        moved.insert(0, aside)
+    fresh.replace(database)
+    flush_folder(database.parent)
+    return moved
+
+
+def _free_name(database: Path) -> Path:
+    stamp = datetime.now(UTC).strftime(files.STAMP)
+    name, number = f"{database.name}.replaced-{stamp}", 1
+    while any(database.with_name(name + suffix).exists() for suffix in ("", *_SIDE_FILES)):
+        number += 1
+        name = f"{database.name}.replaced-{stamp}-{number}"
+    return database.with_name(name)

@@ -1,0 +1,88 @@
+"""Which backups are kept: those of the last days, and the newest of some hours, days, weeks and months."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol, TypeVar
+
+_PERIODS: Final[Mapping[str, str]] = {
+    "keep_hourly": "%Y-%m-%d %H",
+    "keep_daily": "%Y-%m-%d",
+    "keep_weekly": "%G-%V",
+    "keep_monthly": "%Y-%m",
+}
+
+
+class Dated(Protocol):
+    """What the rule needs to know of a backup."""
+
+    @property
+    def created_at(self) -> datetime: ...  # noqa: D102
+    @property
+    def verified(self) -> bool: ...  # noqa: D102
+
+
+Kept = TypeVar("Kept", bound=Dated)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long backups are kept; a backup stays while any of the rules keeps it.
+
+    Parameters
+    ----------
+    days
+        Everything younger stays; None keeps everything for ever, 0 leaves it to the counts.
+    keep_hourly, keep_daily, keep_weekly, keep_monthly
+        The newest verified backup of each of so many hours, days, weeks and months (UTC) that have one.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative or none.
+    """
+
+    days: float | None = 30
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+
+    def __post_init__(self) -> None:
+        if self.days is not None and not (_number(self.days) and 0 <= self.days < float("inf")):
+            raise ValueError(
+                f"retention_days is {self.days!r}; it must be a number of days, 0 or more, or None to keep everything"
+            )
+        for field in _PERIODS:
+            count = getattr(self, field)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise ValueError(f"{field} is {count!r}; it must be a whole number, 0 or more")
+
+    def expired(self, backups: Iterable[Kept], now: datetime) -> list[Kept]:
+        """Return the backups that no rule keeps, never the newest verified one (or the newest, if none is)."""
+        newest_first = sorted(backups, key=lambda one: one.created_at, reverse=True)
+        if self.days is None or not newest_first:
+            return []
+        verified = [one for one in newest_first if one.verified]
+        kept = [(verified or newest_first)[0]]
+        kept += [one for one in newest_first if _age(one, now) < self.days]
+        for field, form in _PERIODS.items():
+            kept += _newest_of_each(verified, form)[: getattr(self, field)]
+        return [one for one in newest_first if not any(one is keep for keep in kept)]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _age(backup: Dated, now: datetime) -> float:
+    return (now - backup.created_at) / timedelta(days=1)
+
+
+def _newest_of_each(newest_first: list[Kept], form: str) -> list[Kept]:
+    periods: dict[str, Any] = {}
+    for one in newest_first:
+        periods.setdefault(one.created_at.strftime(form), one)
+    return list(periods.values())

@@ -1,0 +1,118 @@
+"""Whether a copy of a database is sound, and what it holds. Never for a live database: it is read past the locks."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from finlab_nb.errors import StorageError
+from finlab_nb.store import schema
+from finlab_nb.store.pool import translated_errors
+
+_MAPPED_BYTES: Final = 1 << 31
+_READ_SETTINGS: Final = (
+    f"PRAGMA mmap_size = {_MAPPED_BYTES}",
+    # What a row may hold was checked when it was written. Here the question is whether the copy is sound, and dates of
+    # millions of trades would take most of the time.
+    "PRAGMA ignore_check_constraints = ON",
+)
+_TABLES: Final = (
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1"
+)
+_STATE: Final = "SELECT generation, change_counter FROM store_state"
+_MOST_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a sound database holds."""
+
+    schema_version: int
+    generation: str
+    change_counter: int
+    rows: dict[str, int]
+
+
+def inspected(path: Path) -> tuple[Contents, str]:
+    """Check integrity and foreign keys of a database file that nobody uses; return its contents and its SHA-256.
+
+    Raises
+    ------
+    StorageError
+        If it is damaged, belongs to another program or comes from a newer release.
+    """
+    faults: list[BaseException] = []
+    integrity = threading.Thread(target=_noting(faults, lambda: _check_integrity(path)), daemon=True)
+    with _open_copy(path) as connection:
+        contents = _identify(connection, path)
+        integrity.start()  # SQLite works outside the interpreter's lock, so the two share the time
+        try:
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
+            for table in [name for (name,) in connection.execute(_TABLES).fetchall()]:
+                quoted = '"' + table.replace('"', '""') + '"'
+                (contents.rows[table],) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        finally:
+            integrity.join()
+    if faults:
+        raise faults[0]
+    if orphans:
+        shown = "; ".join(
+            f"row {row} of {table} names a row of {parent} that is missing" for table, row, parent, _ in orphans
+        )
+        raise StorageError(
+            f"{path} breaks foreign keys: {shown}. Another program has written or removed rows without "
+            "PRAGMA foreign_keys = ON; remove or complete them (PRAGMA foreign_key_check lists them)"
+        )
+    return contents, digest
+
+
+def _noting(faults: list[BaseException], check: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            faults.append(error)
+
+    return run
+
+
+@contextlib.contextmanager
+def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
+    # Immutable: no lock, no journal, and a stale log that lies about is not read.
+    with translated_errors(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        with contextlib.closing(connection):
+            for setting in _READ_SETTINGS:
+                connection.execute(setting).fetchall()
+            yield connection
+
+
+def _check_integrity(path: Path) -> None:
+    with _open_copy(path) as connection:
+        found = [text for (text,) in connection.execute("PRAGMA integrity_check").fetchmany(_MOST_SHOWN)]
+    if found != ["ok"]:
+        raise StorageError(f"{path} is damaged: {'; '.join(found)}; use another backup")
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> Contents:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != schema.APPLICATION_ID:
+        raise StorageError(
+            f"{path} is no database of finlab_nb (its application_id is {application}); it was left alone"
+        )
+    if version > schema.newest_version():
+        raise StorageError(
+            f"{path} was written by a newer finlab_nb (schema {version}; this release knows "
+            f"{schema.newest_version()}): upgrade with 'pip install --upgrade finlab-nb'"
+        )
+    generation, counter = connection.execute(_STATE).fetchone()
+    return Contents(version, generation, counter, {})

@@ -1,0 +1,206 @@
+"""A whole export file, read once and checked before anything is written.
+
+The checked runs wait in a temporary file without a name, so that neither the memory holds them all nor the write lock
+waits for the reading of JSON; and what is stored is what was checked, even when the export file changes meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import tempfile
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, Self
+
+from finlab_nb.errors import StorageError
+from finlab_nb.records import Iteration, Strategy, strategy_record, text
+from finlab_nb.records.values import shown, timestamp_text, whole
+from finlab_nb.store.interchange.files import ProgressBar, Source
+from finlab_nb.store.interchange.form import Run, checked_run, checked_strategy
+from finlab_nb.store.interchange.json_stream import JsonStream
+
+FORMAT_VERSION: Final = "1.0"
+_REQUIRED: Final = ("export_timestamp", "format_version", "iteration_count", "iterations")
+_ALLOWED: Final = (*_REQUIRED, "strategies")
+
+
+class Spool:
+    """Records on disk, each found again by the place where it was put."""
+
+    def __init__(self, folder: Path) -> None:
+        with _explained(folder):
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
+        self._folder = folder
+
+    def put(self, record: object) -> int:
+        """Keep a record and return its place."""
+        with _explained(self._folder):
+            place = self._file.seek(0, 2)
+            pickle.dump(record, self._file, pickle.HIGHEST_PROTOCOL)
+        return place
+
+    def get(self, place: int) -> Any:
+        """Return the record of a place."""
+        with _explained(self._folder):
+            self._file.seek(place)
+            return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class StrategyEntry(NamedTuple):
+    """Where a strategy of the file is found again."""
+
+    path: str
+    place: int
+    digest: bytes
+    parent: str | None
+    made: bool  # from the code of a run that came without its strategy
+
+
+@dataclass(slots=True)
+class Contents:
+    """What an export file holds: strategies by id, and the places of the runs in the order of the file."""
+
+    spool: Spool
+    strategies: dict[str, StrategyEntry] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    numbers: set[tuple[str, int]] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, source: Source, spool: Spool, bar: ProgressBar) -> Self:
+        """Read and check a file; the checked records are in the spool.
+
+        Raises
+        ------
+        ValueError
+            If anything in it is wrong; the message begins with the JSON path.
+        """
+        contents = cls(spool)
+        contents._read_all(JsonStream(source.read), source, bar)
+        contents._refuse_cycles()
+        return contents
+
+    def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, Strategy]]:
+        """Yield the strategies so that each comes after its parent."""
+        done: set[str] = set()
+        for strategy_id in self.strategies:
+            line = []
+            ancestor: str | None = strategy_id
+            while ancestor in self.strategies and ancestor not in done:
+                done.add(ancestor)
+                line.append(self.strategies[ancestor])
+                ancestor = self.strategies[ancestor].parent
+            for entry in reversed(line):
+                yield entry, self.spool.get(entry.place)
+
+    def runs_in_order(self) -> Iterator[tuple[str, Iteration, tuple[str | None, ...]]]:
+        """Yield the runs with their JSON paths and the runs that applied their suggestions."""
+        for i, place in enumerate(self.runs.values()):
+            yield f"$.iterations[{i}]", *self.spool.get(place)
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def _read_all(self, stream: JsonStream, source: Source, bar: ProgressBar) -> None:
+        found: dict[str, Any] = {}
+        for key in stream.members("$"):
+            if key not in _ALLOWED:
+                raise ValueError(f"$ has the unknown field {shown(key)}; allowed are {', '.join(_ALLOWED)}")
+            path = f"$.{key}"
+            found[key] = True
+            if key == "strategies":
+                for item, value in stream.items(path):
+                    self._add_strategy(item, checked_strategy(item, value))
+            elif key == "iterations":
+                for item, value in stream.items(path):
+                    self._add_run(item, checked_run(item, value))
+                    bar.update(source.bytes_read() - bar.n)
+            else:
+                found[key] = stream.value(path)
+                _check_heading(path, key, found[key])
+        stream.end()
+        for key in _REQUIRED:
+            if key not in found:
+                raise ValueError(f"$.{key} is missing")
+        if found["iteration_count"] != len(self.runs):
+            raise ValueError(
+                f"$.iteration_count is {found['iteration_count']}, but $.iterations holds {len(self.runs)}; "
+                "the file is not complete"
+            )
+
+    def _add_run(self, path: str, run: Run) -> None:
+        record = run.record
+        if record.iteration_id in self.runs:
+            raise ValueError(f"{path}.iteration_id is {shown(record.iteration_id)}; an iteration before it has this id")
+        number = (record.strategy_id, record.iteration_number or 0)
+        if number in self.numbers:
+            raise ValueError(
+                f"{path}.iteration_number is {record.iteration_number}; "
+                "an iteration of this strategy before it has this number"
+            )
+        self.numbers.add(number)
+        self.runs[record.iteration_id] = self.spool.put((record, run.applied_iteration_ids))
+        if run.strategy is not None:
+            self._add_strategy(f"{path}.strategy", run.strategy)
+        elif record.strategy_id not in self.strategies:
+            self._add_strategy(path, _strategy_of(record), made=True)
+
+    def _add_strategy(self, path: str, record: Strategy, *, made: bool = False) -> None:
+        digest = hashlib.sha256(repr(astuple(record)).encode()).digest()
+        before = self.strategies.get(record.strategy_id)
+        if before is None or before.made:
+            place = self.spool.put(record)
+            self.strategies[record.strategy_id] = StrategyEntry(path, place, digest, record.parent_strategy_id, made)
+        elif before.digest != digest:
+            raise ValueError(f"{path} differs from {before.path}, which has the same strategy_id")
+
+    def _refuse_cycles(self) -> None:
+        sound: set[str] = set()
+        for strategy_id, entry in self.strategies.items():
+            line = {strategy_id}
+            ancestor = entry.parent
+            while ancestor in self.strategies and ancestor not in sound:
+                if ancestor in line:
+                    raise ValueError(
+                        f"{entry.path}.parent_strategy_id is {shown(entry.parent)}; "
+                        "the parents lead back to a strategy that was passed already"
+                    )
+                line.add(ancestor)
+                ancestor = self.strategies[ancestor].parent
+            sound |= line
+
+
+def _check_heading(path: str, key: str, value: object) -> None:
+    if key == "export_timestamp":
+        timestamp_text(path, text(path, value))
+    elif key == "iteration_count":
+        whole(path, value, 0)
+    elif value != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} is {shown(value)}; this release reads {FORMAT_VERSION!r}: for a newer one run "
+            "'pip install --upgrade finlab-nb'"
+        )
+
+
+def _strategy_of(run: Iteration) -> Strategy:
+    """Make a strategy for a run of the original layer, which exported runs only."""
+    made = strategy_record(run.strategy_id, run.code or "")
+    parameters = made.parameters if run.parameters is None else run.parameters
+    return replace(made, strategy_id=run.strategy_id, parameters=parameters, created_at=run.timestamp)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"the import needs room for a temporary file in {folder}: {error}; free some space there and import again"
+        ) from error

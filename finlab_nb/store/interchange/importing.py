@@ -1,0 +1,152 @@
+"""How an export file, checked as a whole, becomes rows: as copies under new ids, or under its own ids."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from finlab_nb.errors import StrategyNotFoundError
+from finlab_nb.records import Iteration, new_id, one_of
+from finlab_nb.records.values import shown
+from finlab_nb.store import loading, saving
+from finlab_nb.store.interchange.comparing import refuse_if_run_differs, refuse_if_strategy_differs
+from finlab_nb.store.interchange.contents import Contents, Spool
+from finlab_nb.store.interchange.files import ProgressBar, export_path, reading
+from finlab_nb.store.interchange.form import checked_run, checked_strategy, exported_run
+from finlab_nb.store.pool import ConnectionPool
+
+_MODES: Final = ("copy", "merge")
+_STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
+_ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
+_LINK_SUGGESTION: Final = """
+    UPDATE suggestions SET applied_iteration_id = ? WHERE suggestion_id = (
+        SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id LIMIT 1 OFFSET ?)"""
+
+_log = logging.getLogger(__name__)
+
+
+def import_results(
+    pool: ConnectionPool, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True
+) -> list[str]:
+    """Store the iterations of an export file; see `StorageManager.import_results`."""
+    copy = one_of("mode", mode, _MODES) == "copy"
+    source_path = export_path(path, pool.path)
+    with Spool(pool.path.parent) as spool:
+        with reading(source_path) as source, ProgressBar("read", source.size, "B", shown=progress) as bar:
+            contents = Contents.read(source, spool, bar)
+        return store_contents(pool, contents, copy=copy, progress=progress)
+
+
+def store_contents(pool: ConnectionPool, contents: Contents, *, copy: bool, progress: bool) -> list[str]:
+    """Store strategies and runs in one transaction and return the ids of the runs in the order of the file."""
+    same = set() if copy else _runs_that_are_the_same(pool, contents, progress=progress)
+    with (
+        saving.writing(pool) as connection,
+        ProgressBar("import", len(contents.runs), "run", shown=progress) as bar,
+    ):
+        storing = _Storing(connection, contents, copy, same)
+        storing.store_strategies()
+        for path, run, applied in contents.runs_in_order():
+            storing.store_run(path, run, applied)
+            bar.update()
+        storing.link_suggestions()
+    return list(storing.run_ids.values())
+
+
+def _runs_that_are_the_same(pool: ConnectionPool, contents: Contents, *, progress: bool) -> set[str]:
+    """Compare with what is stored before the write lock is taken, which thus is held for a shorter time."""
+    same: set[str] = set()
+    with pool.read() as connection, ProgressBar("compare", len(contents.runs), "run", shown=progress) as bar:
+        for path, run, _ in contents.runs_in_order():
+            if _is_stored(connection, path, run):
+                same.add(run.iteration_id)
+            bar.update()
+    return same
+
+
+@dataclass(slots=True)
+class _Storing:
+    connection: sqlite3.Connection
+    contents: Contents
+    copy: bool
+    same: set[str]
+    strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
+    run_ids: dict[str, str] = field(default_factory=dict)
+    links: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def store_strategies(self) -> None:
+        for entry, given in self.contents.strategies_parents_first():
+            known = _exists(self.connection, _STRATEGY_EXISTS, given.strategy_id)
+            strategy = replace(given, parent_strategy_id=self._parent(entry.path, given.parent_strategy_id))
+            if known and entry.made and self.copy:
+                stored = loading.strategy(self.connection, given.strategy_id)
+                strategy = checked_strategy(f"{entry.path}.strategy", stored)
+            elif known and not self.copy:
+                if not entry.made:
+                    stored = loading.strategy(self.connection, given.strategy_id)
+                    refuse_if_strategy_differs(
+                        entry.path, strategy, checked_strategy(f"{entry.path} (as stored)", stored)
+                    )
+                self.strategy_ids[given.strategy_id] = given.strategy_id
+                continue
+            if self.copy:
+                strategy = replace(strategy, strategy_id=new_id())
+            self.strategy_ids[given.strategy_id] = strategy.strategy_id
+            saving.insert_strategy(self.connection, strategy)
+
+    def _parent(self, path: str, parent: str | None) -> str | None:
+        """Return the id that the parent has in the store; one that is nowhere to be found is left out."""
+        if parent is None or parent in self.strategy_ids:
+            return None if parent is None else self.strategy_ids[parent]
+        if _exists(self.connection, _STRATEGY_EXISTS, parent):
+            return parent
+        _log.warning(
+            "%s.parent_strategy_id is %s, which is neither in the file nor in the store; the strategy is stored "
+            "without a parent",
+            path,
+            shown(parent),
+        )
+        return None
+
+    def store_run(self, path: str, run: Iteration, applied: tuple[str | None, ...]) -> None:
+        key = run.iteration_id
+        if not self.copy and self._is_there(path, run):
+            self.run_ids[key] = key
+            return
+        self.run_ids[key] = new_id() if self.copy else key
+        stored = replace(run, iteration_id=self.run_ids[key], strategy_id=self.strategy_ids[run.strategy_id])
+        try:
+            saving.insert_iteration(self.connection, stored)
+        except (ValueError, StrategyNotFoundError) as error:
+            raise ValueError(f"{path}.{error}") from error
+        self.links.extend((self.run_ids[key], i, other) for i, other in enumerate(applied) if other is not None)
+
+    def _is_there(self, path: str, run: Iteration) -> bool:
+        if run.iteration_id in self.same:
+            return _exists(self.connection, _ITERATION_EXISTS, run.iteration_id)
+        return _is_stored(self.connection, path, run)
+
+    def link_suggestions(self) -> None:
+        """Name the runs that applied suggestions; one that is not to be found is left out."""
+        for run_id, position, applied in self.links:
+            target = self.run_ids.get(applied)
+            if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
+                target = applied
+            if target is not None:
+                self.connection.execute(_LINK_SUGGESTION, (target, run_id, position))
+
+
+def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
+    return connection.execute(question, (key,)).fetchone() is not None
+
+
+def _is_stored(connection: sqlite3.Connection, path: str, run: Iteration) -> bool:
+    """Tell whether the store has the run; one that has the id but differs is refused."""
+    if not _exists(connection, _ITERATION_EXISTS, run.iteration_id):
+        return False
+    stored = checked_run(f"{path} (as stored)", exported_run(connection, run.iteration_id))
+    refuse_if_run_differs(path, run, stored.record)
+    return True
