@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finlab_nb.errors import (
+    BadDataWarning,
     IterationNotFoundError,
     PoolTimeoutError,
     QueryError,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackupScheduler",
+    "BadDataWarning",
     "IterationNotFoundError",
     "Lab",
     "PoolTimeoutError",

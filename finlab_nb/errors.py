@@ -31,3 +31,7 @@ class ReaderError(StorageError):
 
 class QueryError(StorageError, ValueError):
     """DuckDB refused a query: its text or its parameters are wrong."""
+
+
+class BadDataWarning(UserWarning):
+    """Values that another program wrote were no numbers, dates or JSON; `StorageManager.check()` lists them."""
