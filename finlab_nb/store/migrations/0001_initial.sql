@@ -1,7 +1,8 @@
 -- Schema 1: strategies, their iterations (one backtest run each) and everything a run leaves behind.
 --
 -- Times are UTC in ISO 8601 text; fractions are fractions, not percent; NULL means unknown.
--- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes.
+-- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes. What files of the
+-- original layer can lack is guarded by a CHECK, not by NOT NULL: their rows are adopted past the CHECKs.
 
 CREATE TABLE store_state (
     only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -25,7 +26,8 @@ CREATE TABLE strategies (
     name                TEXT NOT NULL CHECK (name <> ''),
     code                TEXT NOT NULL,
     parameters          JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
-    created_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (julianday(created_at) IS NOT NULL),
+    created_at          TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (
+        julianday(created_at) IS NOT NULL AND date(substr(created_at, 1, 10)) IS substr(created_at, 1, 10)),
     parent_strategy_id  TEXT REFERENCES strategies (strategy_id)
 );
 CREATE INDEX strategies_by_name ON strategies (name);
@@ -36,7 +38,8 @@ CREATE TABLE iterations (
     strategy_id       TEXT NOT NULL REFERENCES strategies (strategy_id),
     iteration_number  INTEGER NOT NULL CHECK (typeof(iteration_number) = 'integer' AND iteration_number >= 1),
     code              TEXT NOT NULL,
-    timestamp         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (julianday(timestamp) IS NOT NULL),
+    timestamp         TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (
+        julianday(timestamp) IS NOT NULL AND date(substr(timestamp, 1, 10)) IS substr(timestamp, 1, 10)),
     parameters        JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
     note              TEXT,
     starred           INTEGER NOT NULL DEFAULT 0 CHECK (starred IN (0, 1)),
@@ -65,7 +68,7 @@ CREATE TABLE extra_metrics (
 CREATE TABLE suggestions (
     suggestion_id         INTEGER PRIMARY KEY AUTOINCREMENT,
     iteration_id          TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
-    priority              TEXT NOT NULL CHECK (priority IN ('high', 'medium', 'low')),
+    priority              TEXT CHECK (priority IS NOT NULL AND priority IN ('high', 'medium', 'low')),
     description           TEXT NOT NULL CHECK (description <> ''),
     specific_changes      TEXT,
     expected_impact       TEXT,
