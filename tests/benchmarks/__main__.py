@@ -1,0 +1,97 @@
+"""Build the reference book, or find it in its folder, and measure every row: `python -m tests.benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pandas as pd
+from tqdm import tqdm
+
+import finlab_nb as fl
+from tests.benchmarks import query, store
+from tests.benchmarks.book import Book, facts_of, open_book
+from tests.benchmarks.table import Row, table, write_json
+
+MEASURES: Final[dict[str, Callable[[Book], list[Row]]]] = {
+    "one-run": query.one_run,
+    "aggregate": query.aggregate,
+    "all-trades": query.all_trades,
+    "new-kernel": query.new_kernel_rows,
+    "seen": query.seen,
+    "runs": query.runs_table,
+    "first-cache": query.first_cache,
+    "save-one": store.save_one,
+    "save-many": store.save_many,
+    "load-one": store.load_one,
+    "start": store.start,
+    "backup": store.backup,
+    "growth": query.growth,
+}
+_ONLY_WHEN_NAMED: Final = {"growth"}  # it builds a second book, four times as large
+
+
+def main() -> int:
+    """Measure, print the table, and return 1 if a target is missed."""
+    options = _options()
+    book = open_book(options.keep, options.scale)
+    rows: list[Row] = []
+    with tqdm(options.rows, unit="row", leave=False) as progress:
+        for name in progress:
+            progress.set_description(name)
+            rows += MEASURES[name](book)
+    print(table(rows))
+    if options.json is not None:
+        write_json(
+            options.json, rows, {"measured_at": datetime.now(UTC).isoformat(), **_machine(), "book": facts_of(book)}
+        )
+    return int(any(row.held is False for row in rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the 10,000 runs of the book")
+    parser.add_argument(
+        "--rows",
+        type=_row_names,
+        default=[name for name in MEASURES if name not in _ONLY_WHEN_NAMED],
+        help=f"what to measure, parted by commas, or 'all'; of {', '.join(MEASURES)} (growth only when named)",
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument(
+        "--keep", type=Path, default=Path(".benchmarks"), help="the folder where the books stay (.benchmarks)"
+    )
+    return parser.parse_args()
+
+
+def _row_names(text: str) -> list[str]:
+    names = list(MEASURES) if text == "all" else text.split(",")
+    for name in names:
+        if name not in MEASURES:
+            raise argparse.ArgumentTypeError(f"{name!r} is no row; there are {', '.join(MEASURES)}")
+    return names
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "duckdb": duckdb.__version__,
+        "pandas": pd.__version__,
+        "finlab_nb": fl.__version__,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The reference book: 10,000 runs of 500 trades, built once in a folder, with the copies that the baselines read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+import finlab_nb as fl
+from tests.benchmarks.children import Child
+
+RUNS: Final = 10_000
+TRADES_OF_RUN: Final = 500
+_EQUITY_EVERY: Final = 50  # so that 200 of 10,000 runs have a curve
+_DAYS: Final = 2_500
+_STRATEGIES: Final = 20
+_BATCH: Final = 250  # runs of one transaction
+_STOCKS: Final = np.array([f"{code:04d}" for code in range(1101, 1301)])
+_CALENDAR: Final = pd.bdate_range("2014-01-02", periods=_DAYS).as_unit("us")
+
+# What a careful analyst would write by hand: the types of the frames, in DuckDB's own default format.
+_BARE_PARQUET: Final = """
+    COPY (SELECT trade_id, iteration_id, stock_code, entry_date::TIMESTAMP AS entry_date,
+                 exit_date::TIMESTAMP AS exit_date, entry_price, exit_price, position_size, profit_loss
+          FROM s.trades ORDER BY trade_id) TO '{path}' (FORMAT parquet)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where the book and its copies stand, and what building it took.
+
+    `database` is the book with a complete cache beside it; the measuring process opens it. `copy` is the same file
+    again, for naive readers in processes of their own, and `parquet` holds its trades.
+    """
+
+    folder: Path
+    runs: int
+    strategy_ids: tuple[str, ...]
+    sample: tuple[str, ...]
+    trades_per_second: float
+    seconds_of_first_cache: float
+
+    @property
+    def database(self) -> Path:
+        """The book."""
+        return self.folder / "book.db"
+
+    @property
+    def copy(self) -> Path:
+        """The copy for naive readers."""
+        return self.folder / "copy.db"
+
+    @property
+    def parquet(self) -> Path:
+        """The trades as bare Parquet."""
+        return self.folder / "trades.parquet"
+
+    @property
+    def trades(self) -> int:
+        """How many trades there are."""
+        return self.runs * TRADES_OF_RUN
+
+
+class Runs:
+    """Runs of one strategy with random trades, in the form that an engine would hand over: trades as a DataFrame."""
+
+    def __init__(self, strategy_id: str, seed: int) -> None:
+        self._strategy_id = strategy_id
+        self._random = np.random.default_rng(seed)
+
+    def next_run(self, *, equity: bool = False) -> dict[str, Any]:
+        """Return the arguments of `save_iteration`."""
+        trades = self._trades()
+        return {
+            "strategy_id": self._strategy_id,
+            "parameters": self._parameters(),
+            "metrics": self._metrics(trades),
+            "trades": trades,
+            "equity": self._equity() if equity else None,
+        }
+
+    def _trades(self) -> pd.DataFrame:
+        random, count = self._random, TRADES_OF_RUN
+        entries = np.sort(random.integers(0, _DAYS - 30, count))
+        prices = random.uniform(10, 900, count).round(2)
+        exits = (prices * random.lognormal(0.002, 0.08, count)).round(2)
+        sizes = random.integers(1, 40, count) * 1000.0
+        return pd.DataFrame(
+            {
+                "stock_code": random.choice(_STOCKS, count),
+                "entry_date": _CALENDAR[entries],
+                "exit_date": _CALENDAR[entries + random.integers(1, 30, count)],
+                "entry_price": prices,
+                "exit_price": exits,
+                "position_size": sizes,
+                "profit_loss": ((exits - prices) * sizes).round(2),
+            }
+        )
+
+    def _equity(self) -> pd.Series[float]:
+        return pd.Series(1e6 * np.exp(np.cumsum(self._random.normal(4e-4, 0.01, _DAYS))), index=_CALENDAR)
+
+    def _parameters(self) -> dict[str, Any]:
+        random = self._random
+        return {
+            "lookback": int(random.integers(5, 250)),
+            "holding_days": int(random.integers(1, 60)),
+            "threshold": round(float(random.uniform(0, 1)), 3),
+            "stop_loss": round(float(random.uniform(0.02, 0.2)), 3),
+            "universe": str(random.choice(["large", "mid", "small"])),
+        }
+
+    def _metrics(self, trades: pd.DataFrame) -> dict[str, float]:
+        random = self._random
+        return {
+            "annualized_return": float(random.normal(0.08, 0.1)),
+            "sharpe_ratio": float(random.normal(0.8, 0.5)),
+            "max_drawdown": -float(random.uniform(0.05, 0.5)),
+            "win_rate": float((trades["profit_loss"] > 0).mean()),
+            "total_trades": len(trades),
+        }
+
+
+def open_book(keep: Path, scale: float, *, baselines: bool = True) -> Book:
+    """Return the book of a scale, built first if the folder does not hold it.
+
+    Parameters
+    ----------
+    keep
+        The folder of all books.
+    scale
+        Multiplies the number of runs.
+    baselines
+        Whether to make the copies that the baselines read.
+    """
+    runs = max(_STRATEGIES, round(RUNS * scale))
+    folder = keep / f"book_{runs}"
+    facts = folder / "book.json"
+    if not facts.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        facts.write_text(json.dumps(_build(folder / "book.db", runs)), encoding="utf-8")
+    known = json.loads(facts.read_text(encoding="utf-8"))
+    book = Book(folder, runs, **{name: tuple(one) if isinstance(one, list) else one for name, one in known.items()})
+    if baselines and not book.parquet.exists():
+        copy_file(book.database, book.copy)
+        unfinished = book.parquet.with_suffix(".tmp")
+        with Child("export", book.copy) as child:
+            child.ask(_BARE_PARQUET.format(path=unfinished))
+        unfinished.rename(book.parquet)
+    return book
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a database that is closed, by a process that never opens one."""
+    target.unlink(missing_ok=True)
+    subprocess.run(["cp", "-r", source, target], check=True)
+
+
+def working_copy(book: Book) -> Path:
+    """Return a copy of the book, cache included, that a measurement may write to."""
+    target = book.folder / "written.db"
+    remove(target)
+    copy_file(book.database, target)
+    subprocess.run(["cp", "-r", f"{book.database}.cache", f"{target}.cache"], check=True)
+    return target
+
+
+def remove(database: Path) -> None:
+    """Remove a database with its log and cache."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    shutil.rmtree(f"{database}.cache", ignore_errors=True)
+
+
+def _build(database: Path, runs: int) -> dict[str, Any]:
+    """Write the book and its cache, and return the facts about both."""
+    with fl.Lab(database) as lab:
+        strategies = [
+            lab.store.save_strategy_version(f"strategy {number % 4}", _code(number), {"lookback": 60})
+            for number in range(_STRATEGIES)
+        ]
+        made = _all_runs(strategies, runs)
+        ids: list[str] = []
+        seconds = 0.0
+        with tqdm(total=runs, desc=f"building a book of {runs * TRADES_OF_RUN:,} trades", unit="run") as progress:
+            while batch := list(islice(made, _BATCH)):
+                started = time.perf_counter()
+                ids += lab.store.save_iterations(batch)
+                seconds += time.perf_counter() - started
+                progress.update(len(batch))
+        started = time.perf_counter()
+        lab.sql("SELECT count(*) FROM trades")
+        return {
+            "strategy_ids": strategies,
+            "sample": ids[:: max(1, runs // 500)],
+            "trades_per_second": runs * TRADES_OF_RUN / seconds,
+            "seconds_of_first_cache": time.perf_counter() - started,
+        }
+
+
+def _all_runs(strategies: list[str], runs: int) -> Iterator[dict[str, Any]]:
+    made = [Runs(strategy, seed) for seed, strategy in enumerate(strategies)]
+    for number in range(runs):
+        yield made[number % len(made)].next_run(equity=number % _EQUITY_EVERY == 0)
+
+
+def _code(number: int) -> str:
+    lines = [f"signal_{line} = close.rolling({line + number + 2}).mean()" for line in range(60)]
+    return "\n".join(["def signals(close, lookback=60):", *(f"    {line}" for line in lines), "    return signal_0"])
+
+
+def facts_of(book: Book) -> dict[str, Any]:
+    """Return what JSON says of the book."""
+    size = book.database.stat().st_size
+    kept = {name: one for name, one in asdict(book).items() if name not in ("folder", "sample", "strategy_ids")}
+    return {**kept, "trades": book.trades, "database_bytes": size}

@@ -1,0 +1,169 @@
+"""What must not run in the measuring process: naive readers, a second writer and kernels that have just started.
+
+Each is `python -m tests.benchmarks.children ROLE ...`. A child answers every line of JSON on its stdin by one on its
+stdout. The naive readers work on a copy of the database: DuckDB's SQLite extension and the pool never share a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+_ROOT: Final = Path(__file__).parents[2]
+
+
+class Child:
+    """The parent's end of a child; a context manager that ends it.
+
+    Parameters
+    ----------
+    role
+        A key of `ROLES`, with its arguments.
+    """
+
+    def __init__(self, role: str, *arguments: object) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.children", role, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            cwd=_ROOT,
+            env=os.environ | {"PYTHONUTF8": "1"},
+        )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def ask(self, request: object = None) -> Any:
+        """Send a request and return the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a child ended with status {self._process.wait()}")
+        return json.loads(line)
+
+
+def new_kernel(kind: str, *arguments: object) -> float:
+    """Return the milliseconds that the first frame takes in a process that has just imported what it needs."""
+    with Child(kind, *arguments) as child:
+        return float(child.ask())
+
+
+# The children's end -----------------------------------------------------------------------------------------------
+
+
+def _elapsed(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+def attached(database: str) -> Iterator[Any]:
+    """Answer SELECTs over `s.<table>` in a DuckDB that has attached the file, as its documentation shows it."""
+    connection = _attach(database)
+    yield from _answering(lambda query: connection.execute(query).df())
+
+
+def read_sql(database: str) -> Iterator[Any]:
+    """Answer SELECTs by pandas over Python's own sqlite3."""
+    import sqlite3
+
+    import pandas as pd
+
+    connection = sqlite3.connect(database)
+    yield from _answering(lambda query: pd.read_sql(query, connection))
+
+
+def export(database: str) -> Iterator[Any]:
+    """Run one COPY from the attached file to a bare Parquet file."""
+    connection = _attach(database)
+    yield from _answering(connection.execute)
+
+
+def first_frame(database: str, question: str, *ids: str) -> Iterator[Any]:
+    """Time the first frame of a new kernel, from the import of finlab_nb on."""
+    import finlab_nb as fl
+
+    yield
+    started = time.perf_counter()
+    lab = fl.Lab(database)
+    frame = getattr(lab, question)(*([list(ids)] if ids else []))
+    elapsed = _elapsed(started)
+    assert len(frame)
+    lab.close()
+    yield elapsed
+
+
+def first_attach(database: str, query: str) -> Iterator[Any]:
+    """Time the first frame of a new kernel by a naive ATTACH, from the import of duckdb and pandas on."""
+    import duckdb  # noqa: F401 - not on the clock
+    import pandas as pd  # noqa: F401
+
+    yield
+    started = time.perf_counter()
+    assert len(_attach(database).execute(query).df())
+    yield _elapsed(started)
+
+
+def writer(database: str, strategy_id: str) -> Iterator[Any]:
+    """Save a run of 500 trades at each request, and answer with its id as soon as it is committed."""
+    import finlab_nb as fl
+    from tests.benchmarks.book import Runs
+
+    runs = Runs(strategy_id, seed=os.getpid())
+    with fl.StorageManager(database) as store:
+        yield
+        while True:
+            yield store.save_iteration(**runs.next_run())
+
+
+def _attach(database: str) -> Any:
+    import duckdb
+
+    from finlab_nb.query.reader import _load_extension
+
+    connection = duckdb.connect()
+    _load_extension(connection)
+    connection.execute(f"ATTACH '{database}' AS s (TYPE sqlite, READ_ONLY)")
+    return connection
+
+
+def _answering(ask: Callable[[str], Any]) -> Iterator[Any]:
+    query = yield
+    while True:
+        started = time.perf_counter()
+        answer = ask(query)
+        elapsed = _elapsed(started)
+        del answer
+        query = yield elapsed
+
+
+ROLES: Final[dict[str, Callable[..., Any]]] = {
+    role.__name__: role for role in (attached, read_sql, export, first_frame, first_attach, writer)
+}
+
+
+def main() -> None:
+    """Serve requests until the parent closes the pipe."""
+    role = ROLES[sys.argv[1]](*sys.argv[2:])
+    next(role)  # imports and connections, off the clock
+    for line in sys.stdin:
+        print(json.dumps(role.send(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Saving and loading: beside bare sqlite3 that writes and reads the same rows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import finlab_nb as fl
+from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
+from tests.benchmarks.book import TRADES_OF_RUN, Book, Runs, remove, working_copy
+from tests.benchmarks.table import Row, Target
+from tests.benchmarks.timing import milliseconds, side_by_side, typical
+
+_BACKUP_BYTES: Final = 500e6  # the size that the three seconds are meant for
+_BACKUP_MS: Final = 3_000.0
+_BULK_RUNS: Final = 200
+
+# The same columns, key and index as the store's table, without its checks, foreign key and triggers.
+_BARE_SCHEMA: Final = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    CREATE TABLE trades (trade_id INTEGER PRIMARY KEY AUTOINCREMENT, iteration_id TEXT NOT NULL,
+        stock_code TEXT NOT NULL, entry_date TEXT, exit_date TEXT, entry_price REAL, exit_price REAL,
+        position_size REAL, profit_loss REAL);
+    CREATE INDEX trades_by_iteration ON trades (iteration_id);"""
+_BARE_INSERT: Final = """
+    INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, entry_price, exit_price, position_size,
+                        profit_loss) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+def save_one(book: Book) -> list[Row]:
+    """One run with 500 trades, durable when the call returns."""
+    with _fresh_store(book) as (store, strategy, bare):
+        runs = Runs(strategy, seed=1)
+        rows: list[Row] = []
+        for form in ("DataFrame", "dicts"):
+
+            def ours(form: str = form) -> float:
+                run = runs.next_run()
+                if form == "dicts":
+                    run["trades"] = run["trades"].to_dict("records")
+                return milliseconds(lambda: store.save_iteration(**run))
+
+            saved, inserted = side_by_side(ours, lambda: _bare_save(bare, runs), repeats=80, warm_up=5)
+            name = f"save a run of {TRADES_OF_RUN} trades, durable ({form})"
+            rows.append(Row(name, saved, "bare executemany", inserted, Target(1.3, of_ratio=True)))
+        (schema,) = _schema_alone(book)
+    return [*rows, schema]
+
+
+def _schema_alone(book: Book) -> list[Row]:
+    """Bare executemany into the store's own schema: what checks, foreign key, index and triggers cost."""
+    with _fresh_store(book) as (store, strategy, bare):
+        runs = Runs(strategy, seed=2)
+        run_id = store.save_iteration(strategy)
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as own:
+            own.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0")
+
+            def into_schema() -> float:
+                run_rows = [(run_id, *row[1:]) for row in _rows(runs.next_run()["trades"])]
+                return milliseconds(lambda: _insert(own, run_rows))
+
+            ours, inserted = side_by_side(into_schema, lambda: _bare_save(bare, runs), repeats=60, warm_up=5)
+    return [Row("  of which executemany into the store's schema", ours, "bare executemany", inserted)]
+
+
+def save_many(book: Book) -> list[Row]:
+    """Many runs in one transaction."""
+    rows = []
+    with _fresh_store(book) as (store, strategy, bare):
+        runs = Runs(strategy, seed=3)
+        batch = [runs.next_run() for _ in range(_BULK_RUNS)]
+        bare_rows = [row for run in batch for row in _rows(run["trades"])]
+        count = len(bare_rows)
+        ours, baseline = side_by_side(
+            lambda: milliseconds(lambda: store.save_iterations(batch)),
+            lambda: milliseconds(lambda: _insert(bare, bare_rows)),
+            repeats=5,
+        )
+        rows.append(
+            Row(
+                f"trades saved in bulk, {_BULK_RUNS} runs a transaction",
+                count / ours * 1000,
+                "bare executemany",
+                count / baseline * 1000,
+                Target(100_000, at_least=True),
+                "/s",
+            )
+        )
+    rows.append(Row("trades saved while building the book", book.trades_per_second, unit="/s"))
+    return rows
+
+
+def load_one(book: Book) -> list[Row]:
+    """One run with everything that belongs to it, as dicts."""
+    runs = itertools.cycle(book.sample)
+    with fl.StorageManager(book.database) as store, closing(sqlite3.connect(book.copy)) as bare:
+        ours, baseline = side_by_side(
+            lambda: milliseconds(lambda: store.load_iteration(next(runs))),
+            lambda: milliseconds(lambda: _load_bare(bare, next(runs))),
+            repeats=120,
+            warm_up=5,
+        )
+    return [Row(f"load a run of {TRADES_OF_RUN} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True))]
+
+
+def start(book: Book) -> list[Row]:
+    """Opening the store of an existing file."""
+
+    def opened() -> float:
+        stores: list[fl.StorageManager] = []
+        elapsed = milliseconds(lambda: stores.append(fl.StorageManager(book.database)))
+        stores[0].close()
+        return elapsed
+
+    return [Row("pool start", typical(opened, repeats=30), target=Target(20))]
+
+
+def backup(book: Book) -> list[Row]:
+    """A verified backup, while another thread of the process saves runs."""
+    database = working_copy(book)
+    try:
+        with tempfile.TemporaryDirectory(dir=book.folder) as folder, fl.StorageManager(database) as store:
+            saver = _Saver(store, Runs(book.strategy_ids[0], seed=4))
+            with saver:
+                time.sleep(2)
+                before = saver.take()
+                elapsed = milliseconds(fl.BackupScheduler(database, folder).backup_now)
+                during = saver.take()
+        size = database.stat().st_size
+    finally:
+        remove(database)
+    allowed = _BACKUP_MS * size / _BACKUP_BYTES
+    return [
+        Row(f"backup of {size / 1e6:,.0f} MB under load (3 s for 500 MB)", elapsed, target=Target(allowed)),
+        Row(f"slowest of {len(during)} saves meanwhile", max(during), "the same before it", max(before), Target(100)),
+        Row("typical save meanwhile", median(during), "the same before it", median(before)),
+    ]
+
+
+class _Saver:
+    """A thread that saves a run every 20 ms and notes how long each save takes."""
+
+    def __init__(self, store: fl.StorageManager, runs: Runs) -> None:
+        self._store, self._runs = store, runs
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._save)
+        self._taken: list[float] = []
+
+    def __enter__(self) -> _Saver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def take(self) -> list[float]:
+        """Return the milliseconds of the saves since the last time."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def _save(self) -> None:
+        while not self._stopped.wait(0.02):
+            save = partial(self._store.save_iteration, **self._runs.next_run())
+            self._taken.append(milliseconds(save))
+
+
+@contextmanager
+def _fresh_store(book: Book) -> Iterator[tuple[fl.StorageManager, str, sqlite3.Connection]]:
+    """Lend an empty store and a bare database on the same disk."""
+    with tempfile.TemporaryDirectory(dir=book.folder) as folder, fl.StorageManager(Path(folder, "store.db")) as store:
+        strategy = store.save_strategy_version("momentum", "signal = ...", {"lookback": 60})
+        with closing(sqlite3.connect(Path(folder, "bare.db"), isolation_level=None)) as bare:
+            bare.executescript(_BARE_SCHEMA)
+            yield store, strategy, bare
+
+
+def _rows(trades: Any) -> list[tuple[Any, ...]]:
+    run_id = new_id()
+    return [(run_id, *row) for row in trades_record(trades)]
+
+
+def _bare_save(connection: sqlite3.Connection, runs: Runs) -> float:
+    run_rows = _rows(runs.next_run()["trades"])
+    return milliseconds(lambda: _insert(connection, run_rows))
+
+
+def _insert(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(_BARE_INSERT, rows)
+    connection.execute("COMMIT")
+
+
+def _load_bare(connection: sqlite3.Connection, run: str) -> dict[str, Any]:
+    """Read the same by hand."""
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    key = (run,)
+    loaded = dict(cursor.execute("SELECT * FROM iterations WHERE iteration_id = ?", key).fetchone())
+    loaded["parameters"] = json.loads(loaded["parameters"])
+    loaded["metrics"] = dict(cursor.execute("SELECT * FROM metrics WHERE iteration_id = ?", key).fetchone())
+    for table, order in (("trades", "entry_date, trade_id"), ("equity", "date"), ("suggestions", "suggestion_id")):
+        rows = cursor.execute(f"SELECT * FROM {table} WHERE iteration_id = ? ORDER BY {order}", key)
+        loaded[table] = [dict(row) for row in rows]
+    loaded["extra_metrics"] = [
+        dict(row) for row in cursor.execute("SELECT * FROM extra_metrics WHERE iteration_id = ?", key)
+    ]
+    loaded["tags"] = [row["tag"] for row in cursor.execute("SELECT tag FROM tags WHERE iteration_id = ?", key)]
+    assert TRADE_FIELDS[0] in loaded["trades"][0]
+    return loaded
