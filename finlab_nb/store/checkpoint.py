@@ -4,23 +4,36 @@ SQLite 3.7.0 to 3.51.2 can corrupt a database when one connection checkpoints at
 the log anew (fixed in 3.51.3, 3.50.7 and 3.44.6). So automatic checkpoints are off, and a checkpoint runs only while
 this process itself holds the write lock: then no writer, in any process, can start the log anew.
 
-It is PASSIVE, because RESTART and TRUNCATE wait for readers with every writer waiting behind them. It is due when the
-log has outgrown `WAL_BYTES`. Readers that begin after a complete checkpoint no longer read from the log, so the next
-writer starts it anew, and `journal_size_limit` cuts the file back to this size. A reader that stays open for long
-merely lets the log grow until it ends; then the next attempt succeeds.
+It is PASSIVE, because RESTART and TRUNCATE wait for readers for as long as the busy timeout, with every writer
+waiting behind them. It is due when the log has outgrown `WAL_BYTES`. Copying back is not enough to keep the log small:
+it is started anew, and cut to this size by `journal_size_limit`, only by a write that finds no reader in the log. Where
+readers always overlap there is no such moment of itself, and the log would grow without end. It is made in two steps:
+
+1. With the write lock held nothing is added to the log. The readers of older moments end, those that begin meanwhile
+   read the newest, and so the checkpoint becomes complete.
+2. Readers that begin after a complete checkpoint read from the database alone. When those that began before have
+   ended, an empty write starts the log anew.
+
+Each step lasts as long as the readers do. So at first neither is waited for, which is enough where nobody reads at
+that moment; once the log is twice as large as it should be, both together wait up to `_PATIENCE_SECONDS`. A reader
+that stays open for longer, such as a copy of the whole database, lets the log grow until an attempt finds it gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 WAL_BYTES: Final = 8 * 2**20
 _GROWTH_BYTES: Final = 2**20
 _RETRY_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.002
 
 
 class Checkpoints:
@@ -29,38 +42,85 @@ class Checkpoints:
     def __init__(self, database: Path) -> None:
         self._log = f"{database}-wal"
         self._size_at_last = 0
+        self._size_at_patient = WAL_BYTES
         self._last = 0.0
 
     def due(self) -> bool:
         """Tell whether the log is too large, and has grown or aged since the last attempt."""
-        try:
-            size = os.stat(self._log).st_size  # noqa: PTH116 - after every commit, and this is the fast way
-        except OSError:
-            return False
+        size = self._size()
         if size <= WAL_BYTES:
-            self._size_at_last = 0
+            self._size_at_last, self._size_at_patient = 0, WAL_BYTES
             return False
         grown = size >= self._size_at_last + _GROWTH_BYTES
         return grown or time.monotonic() >= self._last + _RETRY_SECONDS
 
     def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection) -> None:
-        """Copy the log into the database on `keeper`, while `writer` holds the write lock.
+        """Copy the log into the database on `keeper`, while `writer` holds the write lock, and start it anew.
 
-        When another process is writing it is left for the next commit.
+        When another process is writing, or readers stay in the log, it is left for a later commit.
         """
         self._last = time.monotonic()
-        (patience,) = writer.execute("PRAGMA busy_timeout").fetchone()
-        writer.execute("PRAGMA busy_timeout = 0")
+        deadline = self._last + self._patience()
+        with _no_waiting(writer):
+            complete = False
+            while _begin(writer):
+                try:
+                    was_complete, complete = complete, _copy_back(keeper)
+                    if was_complete and complete:  # so `writer` has begun after it, and is itself not in the log
+                        time.sleep(max(0.0, deadline - time.monotonic()))
+                        _write_nothing(writer)
+                        break
+                    if not complete and time.monotonic() >= deadline:
+                        break
+                    if not complete:
+                        time.sleep(_POLL_SECONDS)
+                finally:
+                    writer.rollback()
+        self._size_at_last = self._size()
+
+    def _patience(self) -> float:
+        size = self._size()
+        if size < self._size_at_patient + WAL_BYTES:
+            return 0.0
+        self._size_at_patient = size
+        return _PATIENCE_SECONDS
+
+    def _size(self) -> int:
         try:
-            writer.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                return
-            raise
-        finally:
-            writer.execute(f"PRAGMA busy_timeout = {patience}")
-        try:
-            keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            self._size_at_last = os.stat(self._log).st_size  # noqa: PTH116
-        finally:
-            writer.rollback()
+            return os.stat(self._log).st_size  # noqa: PTH116 - after every commit, and this is the fast way
+        except OSError:
+            return 0
+
+
+@contextlib.contextmanager
+def _no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
+    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _begin(writer: sqlite3.Connection) -> bool:
+    """Take the write lock, unless another process has it."""
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+def _copy_back(keeper: sqlite3.Connection) -> bool:
+    """Copy back what readers allow, and tell whether that was all."""
+    busy, frames, copied = keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and frames == copied
+
+
+def _write_nothing(writer: sqlite3.Connection) -> None:
+    """Commit a write that changes nothing."""
+    (version,) = writer.execute("PRAGMA user_version").fetchone()
+    writer.execute(f"PRAGMA user_version = {version}")
+    writer.execute("COMMIT")
