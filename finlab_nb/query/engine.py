@@ -27,8 +27,8 @@ import duckdb
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query import tail
-from finlab_nb.query.reader import Reader
-from finlab_nb.query.segments import Segment, SegmentFolder, anchors_of, belongs, choose
+from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
+from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose
 from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class _Copy:
     stamps: dict[int, int] = field(default_factory=dict)
     seen: int = _LEAST_ROWID - 1  # the last rowid at that moment
     loaded: bool = False  # whether the tail holds what no segment holds
+    suspect: bool = False  # whether there may be values that could not be read
 
     def stale(self, segment: Segment) -> set[int]:
         return segment.stale_buckets(self.stamps)
@@ -179,6 +180,17 @@ class Engine:
         """The folder of the segments, once a question has been asked."""
         return self._folder
 
+    def bad_values(self, views: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Return how many values of each column are missing because they could not be read, as a question sees it."""
+        suspects = [copy.table for name, copy in self._copies.items() if copy.suspect and name in tables]
+        counts = {table.name: tail.bad_values(views, table) for table in suspects}
+        return {name: columns for name, columns in counts.items() if columns}
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether any table may hold values that could not be read."""
+        return any(copy.suspect for copy in list(self._copies.values()))
+
     def segments(self) -> list[Segment]:
         """Return the segments that the views read at this moment."""
         with self._lock:
@@ -203,7 +215,7 @@ class Engine:
         ends = {
             name: None if first is None else (first, last) for name, first, last in source.execute(_ENDS).fetchall()
         }
-        return _State(f"{generation}.{schema}", stamps, ends)
+        return _State(f"{generation}.{schema}.{FORMAT}", stamps, ends)
 
     def _adopt(self, source: sqlite3.Connection, state: _State) -> None:
         """Start from the cache folder where nothing is known of this generation yet."""
@@ -238,16 +250,15 @@ class Engine:
 
     def _copy_in_bulk(self, state: _State, ranges: list[tuple[_Copy, int, int, dict[int, str | None]]]) -> None:
         assert self._folder is not None  # noqa: S101
-        statements, published = [], []
+        requests, published = [], []
         for copy, first, last, anchors in ranges:
             table, path = copy.table, self._folder.new_path()
-            query = (
-                f"SELECT rowid AS row_id, {table.casts} FROM store.{table.name} WHERE rowid BETWEEN {first} AND {last}"
-            )
             stamps = _within(state.stamps[table.name], first, last)
-            statements.append(self._folder.copy_statement(table, query, path, stamps, anchors))
+            query = f"SELECT {table.typed} FROM {RAW_ROWS}"
+            statement = self._folder.copy_statement(table, query, path, stamps, anchors)
+            requests.append(CopyRequest(table.name, first, last, str(path), statement))
             published.append((copy, path, first, last, stamps, anchors))
-        self.reader.copy(statements)
+        self.reader.copy(requests)
         for copy, temporary, first, last, stamps, anchors in published:
             path = self._folder.publish(temporary, copy.table, first, last)
             segment = Segment(path, copy.table.name, first, last, stamps, anchors)
@@ -261,8 +272,13 @@ class Engine:
         connection.execute("BEGIN TRANSACTION")
         before = {name: (copy.stamps, copy.seen, copy.loaded) for name, copy in self._copies.items()}
         try:
+            changed = []
             for name, copy in self._copies.items():
-                self._catch_up_table(connection, source, copy, state.stamps[name], state.ends[name])
+                whole = not copy.loaded
+                if self._catch_up_table(connection, source, copy, state.stamps[name], state.ends[name]):
+                    changed.append((copy.table, whole))
+            for name in tail.suspects(connection, changed):
+                self._copies[name].suspect = True
             connection.execute("COMMIT")
         except BaseException:
             for name, (stamps, seen, loaded) in before.items():
@@ -279,7 +295,8 @@ class Engine:
         copy: _Copy,
         stamps: dict[int, int],
         ends: Range | None,
-    ) -> None:
+    ) -> bool:
+        """Bring one table up to date, and tell whether there was anything to do."""
         last = _LEAST_ROWID - 1 if ends is None else ends[1]
         if not copy.loaded:
             copy.stamps = stamps
@@ -291,7 +308,7 @@ class Engine:
                 bucket for bucket in stamps.keys() | copy.stamps.keys() if stamps.get(bucket) != copy.stamps.get(bucket)
             )
             if not edited and last == copy.seen:
-                return
+                return False
             copy.stamps = stamps
             again = [(bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1) for bucket in edited]
             tail.remove(connection, copy.table, again)
@@ -300,6 +317,7 @@ class Engine:
         if not copy.loaded or edited:
             tail.show(connection, copy.table, [(one.path, copy.stale(one)) for one in copy.segments])
         copy.seen, copy.loaded = last, True
+        return True
 
     # Sealing ------------------------------------------------------------------------------------------------------
 

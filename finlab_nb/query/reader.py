@@ -11,6 +11,7 @@ own), and ends when its parent closes the pipe or dies.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -20,9 +21,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from finlab_nb.errors import ReaderError
+from finlab_nb.query.tables import TABLES, literal, quoted
 
 EXTENSION_PACKAGE: Final = "duckdb-extension-sqlite-scanner"
 _STOP_SECONDS: Final = 2.0
@@ -31,6 +33,19 @@ _SETTINGS: Final = (
     "SET TimeZone = 'UTC'",
     "SET sqlite_disable_multithreaded_scans = true",
 )
+
+
+RAW_ROWS: Final = "raw_rows"  # the rows of a request: row_id, the raw columns, misfits
+
+
+class CopyRequest(NamedTuple):
+    """Rows to be copied: of a table, from one rowid to another, by a statement that reads `RAW_ROWS`."""
+
+    table: str
+    first: int
+    last: int
+    path: str
+    statement: str
 
 
 class Reader:
@@ -53,8 +68,8 @@ class Reader:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    def copy(self, statements: list[str]) -> None:
-        """Run COPY statements over the attached schema ``store``, all in one transaction.
+    def copy(self, copies: list[CopyRequest]) -> None:
+        """Copy rows to Parquet files.
 
         Raises
         ------
@@ -62,7 +77,7 @@ class Reader:
             If the child cannot start, fails or dies twice.
         """
         with self._lock:
-            request = {"database": str(self._database), "statements": statements}
+            request = {"database": str(self._database), "copies": copies}
             answer = self._ask(request)
             if answer is None:  # it died; once more with a new one
                 self._stop()
@@ -199,16 +214,69 @@ def _load_extension(connection: Any) -> None:
 
 
 def _serve(connection: Any, request: dict[str, Any]) -> None:
+    copies = [CopyRequest(*one) for one in request["copies"]]
     path = request["database"].replace("'", "''")
+    refused = []
     try:
         connection.execute(f"ATTACH '{path}' AS store (TYPE sqlite, READ_ONLY, BUSY_TIMEOUT 10000)")
-        connection.execute("BEGIN TRANSACTION")
-        for statement in request["statements"]:
-            connection.execute(statement)
+        for copy in copies:
+            connection.execute("BEGIN TRANSACTION")
+            if not _copied(connection, copy):
+                refused.append(copy)
+            connection.execute("ROLLBACK")
     finally:
         with contextlib.suppress(Exception):  # there is no transaction if the file could not be attached
             connection.execute("ROLLBACK")
         connection.execute("DETACH DATABASE IF EXISTS store")
+    if refused:  # only now: never are two copies of SQLite at work on the file
+        _copy_by_python(connection, Path(request["database"]), refused)
+
+
+def _copied(connection: Any, copy: CopyRequest) -> bool:
+    """Copy rows by DuckDB's own scan, which is fast and takes the types of the schema at their word."""
+    import duckdb
+
+    table = TABLES[copy.table]
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW {RAW_ROWS} AS SELECT rowid AS row_id, {table.names}, 0 AS misfits "
+        f"FROM store.{table.name} WHERE rowid BETWEEN {copy.first} AND {copy.last}"
+    )
+    texts = " OR ".join(f"{quoted(one.name)} = ''" for one in table.columns if one.duckdb_type == "VARCHAR")
+    try:
+        connection.execute(copy.statement)
+        if texts:  # text that is no UTF-8 is written without a word, and refused when it is read
+            connection.execute(f"SELECT count(*) FROM read_parquet({literal(copy.path)}) WHERE {texts}").fetchall()
+    except (duckdb.TypeMismatchException, duckdb.ConversionException, duckdb.InvalidInputException):
+        return False
+    return True
+
+
+def _copy_by_python(connection: Any, database: Path, copies: list[CopyRequest]) -> None:
+    """Copy rows of which some have values of another type than the schema says."""
+    import sqlite3
+
+    import pyarrow as pa
+
+    from finlab_nb.query import tail
+
+    source = sqlite3.connect(
+        f"{database.as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
+    )
+    with contextlib.closing(source):
+        for copy in copies:
+            source.execute("BEGIN")
+            pieces = tail.raw_rows(source, TABLES[copy.table], copy.first, copy.last)
+            first = next(pieces, None)
+            if first is None:
+                first = tail.no_rows(TABLES[copy.table])
+            batches = (batch for piece in itertools.chain([first], pieces) for batch in piece.to_batches())
+            connection.execute(f"DROP VIEW IF EXISTS {RAW_ROWS}")
+            connection.register(RAW_ROWS, pa.RecordBatchReader.from_batches(first.schema, batches))
+            try:
+                connection.execute(copy.statement)
+            finally:
+                connection.unregister(RAW_ROWS)
+                source.execute("ROLLBACK")
 
 
 if __name__ == "__main__":

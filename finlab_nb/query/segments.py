@@ -25,6 +25,7 @@ from uuid_utils import uuid7
 
 from finlab_nb.query.tables import BUCKET_BITS, Table, literal, quoted
 
+FORMAT: Final = 2  # of the segments: another one gets a folder of its own
 _METADATA_KEY: Final = "finlab_nb"
 _OLD_SECONDS: Final = 3600.0
 _ANCHORS: Final = 32
@@ -61,7 +62,7 @@ class SegmentFolder:
     root
         The cache folder of the database.
     generation
-        What the segments must belong to: the store's generation and schema version.
+        What the segments must belong to: the store's generation and schema version, and the format.
     """
 
     def __init__(self, root: Path, generation: str) -> None:
@@ -170,6 +171,10 @@ def belongs(source: sqlite3.Connection, table: Table, segment: Segment, stamps: 
 
 
 def _owner(source: sqlite3.Connection, table: Table, place: int) -> str | None:
-    query = f"SELECT {quoted(table.owner)} FROM {quoted(table.name)} WHERE rowid = ?"
+    owner = quoted(table.owner)
+    query = f"SELECT CASE typeof({owner}) WHEN 'text' THEN CAST({owner} AS BLOB) END FROM {table.name} WHERE rowid = ?"
     row = source.execute(query, (place,)).fetchone()
-    return None if row is None else str(row[0])
+    try:
+        return None if row is None or row[0] is None else str(row[0], "utf-8")
+    except UnicodeDecodeError:  # as the copy has it
+        return None

@@ -1,7 +1,8 @@
 """What is copied from the store: the columns of each table and their types on the way to a DataFrame.
 
 A column has a raw type, as SQLite hands it out, and a cast that gives its type in DuckDB. Text that is no date, and
-whatever else a foreign tool has put where it does not belong, becomes NULL.
+whatever else a foreign tool has put where it does not belong, becomes NULL. In which columns of a row that happened is
+kept as bits of the hidden column ``bad_values``, so that counting it costs a scan of zeros at most.
 """
 
 from __future__ import annotations
@@ -18,12 +19,21 @@ _DUCKDB_TYPES: Final = {
     "flag": "BOOLEAN",
     "date": "TIMESTAMP",
     "moment": "TIMESTAMP WITH TIME ZONE",
+    "object": "VARCHAR",
+    "array": "VARCHAR",
 }
+
+_DAY: Final = r"\d{4}-\d\d-\d\d"
+_CLOCK: Final = r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.]\d{1,9})?)?"
+_OFFSET: Final = r"[+-]([01]\d|2[0-3])(:?[0-5]\d)?"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name and its kind, one of text, float, whole, flag, date (naive) and moment (UTC)."""
+    """One column: its name and its kind.
+
+    The kinds are text, float, whole, flag, date (naive), moment (UTC), and object and array for JSON.
+    """
 
     name: str
     kind: str
@@ -36,7 +46,18 @@ class Column:
     @property
     def cast(self) -> str:
         """The SQL that makes the raw value one of this type, or NULL."""
-        return quoted(self.name) if self.kind == "text" else f"TRY_CAST({quoted(self.name)} AS {self.duckdb_type})"
+        raw = quoted(self.name)
+        if self.kind == "flag":
+            return f"CASE {raw} WHEN 0 THEN false WHEN 1 THEN true END"
+        if self.kind == "date":
+            return _timestamp(raw)
+        if self.kind == "moment":
+            return f"timezone('UTC', {_timestamp(raw)})"
+        if self.kind in ("object", "array"):
+            return (
+                f"CASE WHEN json_valid({raw}) THEN CASE json_type({raw}) WHEN '{self.kind.upper()}' THEN {raw} END END"
+            )
+        return raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +74,24 @@ class Table:
         return f"SELECT rowid, {names} FROM {quoted(self.name)} WHERE {where} ORDER BY rowid"
 
     @property
-    def casts(self) -> str:
-        """The select list that makes typed columns of raw ones."""
-        return ", ".join(f"{column.cast} AS {quoted(column.name)}" for column in self.columns)
+    def typed(self) -> str:
+        """The select list that makes typed rows of raw ones.
+
+        The raw ones have ``misfits`` too: the bits of the columns whose value was of a type that they cannot hold.
+        """
+        bits = ["misfits"] + [
+            f"CASE WHEN {column.cast} IS NULL AND {quoted(column.name)} IS NOT NULL THEN {1 << place} ELSE 0 END"
+            for place, column in enumerate(self.columns)
+            if column.kind not in ("text", "float", "whole")
+        ]
+        casts = [f"{column.cast} AS {quoted(column.name)}" for column in self.columns]
+        return ", ".join(["row_id", *casts, f"({' | '.join(bits)})::INTEGER AS bad_values"])
 
     @property
     def definition(self) -> str:
         """The column list of a DuckDB table that holds typed rows, row_id first."""
-        return "row_id BIGINT, " + ", ".join(f"{quoted(one.name)} {one.duckdb_type}" for one in self.columns)
+        columns = [f"{quoted(column.name)} {column.duckdb_type}" for column in self.columns]
+        return ", ".join(["row_id BIGINT", *columns, "bad_values INTEGER"])
 
     @property
     def names(self) -> str:
@@ -78,6 +109,23 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _timestamp(raw: str) -> str:
+    """Return the SQL that makes a TIMESTAMP in UTC of text in ISO 8601.
+
+    DuckDB itself would also take '2024/1/5', 'epoch' and 'infinity', and drop an offset. A plain date is cast and
+    written out again, which is the cheapest exact check; the cast with an offset is the dearest by far.
+    """
+    clock, offset = literal(_DAY + _CLOCK + "Z?"), literal(_DAY + _CLOCK + _OFFSET)
+    return f"""CASE
+        WHEN {raw} < '0001' THEN NULL
+        WHEN length({raw}) = 10 THEN
+            CASE WHEN TRY_CAST({raw} AS DATE)::VARCHAR = {raw} THEN TRY_CAST({raw} AS TIMESTAMP) END
+        WHEN regexp_full_match({raw}, {clock}) THEN TRY_CAST({raw} AS TIMESTAMP)
+        WHEN {raw} BETWEEN '0001-01-02' AND '9999-12-31' AND regexp_full_match({raw}, {offset})
+            THEN timezone('UTC', TRY_CAST({raw} AS TIMESTAMP WITH TIME ZONE))
+        END"""
+
+
 def _table(name: str, owner: str, /, **kinds: str) -> Table:
     return Table(name, owner, tuple(Column(column, kind) for column, kind in kinds.items()))
 
@@ -91,7 +139,7 @@ TABLES: Final = {
             strategy_id="text",
             name="text",
             code="text",
-            parameters="text",
+            parameters="object",
             created_at="moment",
             parent_strategy_id="text",
         ),
@@ -103,7 +151,7 @@ TABLES: Final = {
             iteration_number="whole",
             code="text",
             timestamp="moment",
-            parameters="text",
+            parameters="object",
             note="text",
             starred="flag",
             archived="flag",
@@ -130,7 +178,7 @@ TABLES: Final = {
             specific_changes="text",
             expected_impact="text",
             rationale="text",
-            learning_references="text",
+            learning_references="array",
             status="text",
             applied_iteration_id="text",
         ),

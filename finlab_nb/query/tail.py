@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from finlab_nb.query.segments import anchor_places
@@ -24,6 +25,8 @@ _ARROW_TYPES: Final = {
     "flag": pa.int64(),
     "date": pa.string(),
     "moment": pa.string(),
+    "object": pa.string(),
+    "array": pa.string(),
 }
 _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "text": (str,),
@@ -32,6 +35,8 @@ _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "flag": (int,),
     "date": (str,),
     "moment": (str,),
+    "object": (str,),
+    "array": (str,),
 }
 
 
@@ -55,16 +60,49 @@ def read(
     ranges: Iterable[tuple[int, int]],
 ) -> None:
     """Read the rows of some ranges of rowids from SQLite into the tail."""
-    query = table.select_raw("rowid BETWEEN ? AND ?")
-    insert = f"INSERT INTO copied.{table.name} SELECT row_id, {table.casts} FROM incoming_rows"
+    insert = f"INSERT INTO copied.{table.name} SELECT {table.typed} FROM incoming_rows"
     for first, last in ranges:
-        cursor = source.execute(query, (first, last))
-        while rows := cursor.fetchmany(_CHUNK_ROWS):
-            connection.register("incoming_rows", _arrow(table, rows))
+        for rows in raw_rows(source, table, first, last):
+            connection.register("incoming_rows", rows)
             try:
                 connection.execute(insert)
             finally:
                 connection.unregister("incoming_rows")
+
+
+def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) -> Iterator[pa.Table]:
+    """Yield the raw rows of a range, with ``row_id`` and ``misfits``, in pieces."""
+    query = table.select_raw("rowid BETWEEN ? AND ?")
+    try:
+        cursor = source.execute(query, (first, last))
+        while rows := cursor.fetchmany(_CHUNK_ROWS):
+            yield _arrow(table, rows)
+            first = rows[-1][0] + 1
+        return
+    except sqlite3.OperationalError as error:
+        if "UTF-8" not in str(error):
+            raise
+    usual, source.text_factory = source.text_factory, _text_or_bytes
+    try:
+        cursor = source.execute(query, (first, last))
+        while rows := cursor.fetchmany(_CHUNK_ROWS):
+            yield _arrow(table, rows)
+    finally:
+        source.text_factory = usual
+
+
+def no_rows(table: Table) -> pa.Table:
+    """Return raw rows as `raw_rows` does, but none."""
+    arrays = [pa.array([], _ARROW_TYPES[column.kind]) for column in table.columns]
+    names = ["row_id", *(column.name for column in table.columns), "misfits"]
+    return pa.Table.from_arrays([pa.array([], pa.int64()), *arrays, pa.array([], pa.int32())], names=names)
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Iterable[tuple[Path, set[int]]]) -> None:
@@ -81,6 +119,23 @@ def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Iterable
     parts.append(f"SELECT * FROM copied.{table.name}")
     connection.execute(f"CREATE OR REPLACE VIEW copied.{table.name}_rows AS {' UNION ALL '.join(parts)}")
     connection.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {table.names} FROM copied.{table.name}_rows")
+
+
+def suspects(connection: duckdb.DuckDBPyConnection, tables: Iterable[tuple[Table, bool]]) -> set[str]:
+    """Return which tables hold bad values: in all their rows, or in their tail alone."""
+    asked = [
+        f"SELECT '{table.name}' FROM copied.{table.name}{'_rows' if whole else ''} WHERE bad_values > 0"
+        for table, whole in tables
+    ]
+    return {name for (name,) in connection.execute(" UNION ".join(asked)).fetchall()} if asked else set()
+
+
+def bad_values(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, int]:
+    """Return how many values of each column are NULL because they could not be read."""
+    bits = (f"count(*) FILTER (bad_values & {1 << place} > 0)" for place in range(len(table.columns)))
+    query = f"SELECT {', '.join(bits)} FROM copied.{table.name}_rows WHERE bad_values > 0"
+    (counts,) = connection.execute(query).fetchall()
+    return {column.name: count for column, count in zip(table.columns, counts, strict=True) if count}
 
 
 def rows_between(table: Table, first: int, last: int) -> str:
@@ -108,16 +163,24 @@ def _runs(buckets: set[int]) -> list[tuple[int, int]]:
 
 def _arrow(table: Table, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     row_ids, *values = zip(*rows, strict=True)
-    arrays = [_array(column, one) for column, one in zip(table.columns, values, strict=True)]
-    names = [column.name for column in table.columns]
-    return pa.Table.from_arrays([pa.array(row_ids, pa.int64()), *arrays], names=["row_id", *names])
+    misfits = np.zeros(len(rows), dtype=np.int32)
+    arrays = []
+    for place, (column, raw) in enumerate(zip(table.columns, values, strict=True)):
+        array, wrong = _array(column, raw)
+        arrays.append(array)
+        misfits[wrong] |= 1 << place
+    names = ["row_id", *(column.name for column in table.columns), "misfits"]
+    return pa.Table.from_arrays([pa.array(row_ids, pa.int64()), *arrays, pa.array(misfits)], names=names)
 
 
-def _array(column: Column, values: Sequence[Any]) -> pa.Array:
-    kind = _ARROW_TYPES[column.kind]
-    fits: Callable[[Any], bool] = lambda value: isinstance(value, _PYTHON_TYPES[column.kind])  # noqa: E731
-    try:
-        return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # SQLite does not hold a column to its type, so another program can have left anything here.
-        return pa.array([value if fits(value) else None for value in values], kind)
+def _array(column: Column, values: Sequence[Any]) -> tuple[pa.Array, list[int]]:
+    """Return the values as far as they fit, and where they do not: SQLite does not hold a column to its type."""
+    kind, fitting = _ARROW_TYPES[column.kind], _PYTHON_TYPES[column.kind]
+    # Arrow would take bytes for text.
+    if kind != pa.string() or set(map(type, values)) <= {str, type(None)}:
+        try:
+            return pa.array(values, kind), []
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass
+    wrong = [place for place, value in enumerate(values) if value is not None and not isinstance(value, fitting)]
+    return pa.array([value if isinstance(value, fitting) else None for value in values], kind), wrong
