@@ -106,6 +106,7 @@ class Iteration:
     equity: list[EquityRow]
     suggestions: tuple[Suggestion, ...]
     tags: tuple[str, ...]
+    applies: tuple[int, ...] = ()  # ids of the suggestions that this run tries
 
 
 def new_id() -> str:
@@ -141,6 +142,7 @@ def iteration_record(
     tags: Iterable[str] = (),
     note: str | None = None,
     timestamp: datetime | str | None = None,
+    applies: Iterable[int] = (),
     iteration_id: str | None = None,
     starred: bool = False,
     archived: bool = False,
@@ -173,6 +175,7 @@ def iteration_record(
             _suggestion(f"suggestions[{i}]", one) for i, one in enumerate(listed("suggestions", suggestions))
         ),
         tags=tags_record("tags", tags),
+        applies=tuple(whole(f"applies[{i}]", one, 1) for i, one in enumerate(listed("applies", applies))),
     )
 
 

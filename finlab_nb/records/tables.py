@@ -33,8 +33,8 @@ def trades_record(trades: Any) -> list[TradeRow]:
     if not count:
         return []
     codes = _column(columns, "trades", "stock_code", count, _stock_code)
-    entries = _column(columns, "trades", "entry_date", count, _day_or_moment)
-    exits = _column(columns, "trades", "exit_date", count, _day_or_moment, nullable=True)
+    entries = _column(columns, "trades", "entry_date", count, day_or_moment)
+    exits = _column(columns, "trades", "exit_date", count, day_or_moment, nullable=True)
     entry_prices = _numbers(columns, "trades", "entry_price", count)
     exit_prices = _numbers(columns, "trades", "exit_price", count, nullable=True)
     sizes = _numbers(columns, "trades", "position_size", count)
@@ -66,7 +66,7 @@ def equity_record(equity: Any) -> list[EquityRow]:
     columns, count = _columns("equity", equity, ("date", "equity"))
     if not count:
         return []
-    dates = _column(columns, "equity", "date", count, _day_or_moment)
+    dates = _column(columns, "equity", "date", count, day_or_moment)
     points = dict(zip(dates, _numbers(columns, "equity", "equity", count), strict=True))
     if len(points) < count:
         twice = next(day for i, day in enumerate(dates) if day in dates[:i])
@@ -104,7 +104,7 @@ def _values(column: pd.Series[Any]) -> list[Any]:
         moments = days
     texts: list[Any] = np.datetime_as_string(moments).tolist()
     if moments is not days:
-        return [_day_or_moment("", one) if one != "NaT" else None for one in texts]
+        return [day_or_moment("", one) if one != "NaT" else None for one in texts]
     return [None if one == "NaT" else one for one in texts] if "NaT" in texts else texts
 
 
@@ -161,7 +161,7 @@ def _stock_code(field: str, value: object) -> str:
 
 
 @lru_cache(maxsize=1 << 16, typed=True)
-def _day_or_moment(field: str, value: object) -> str:
+def day_or_moment(field: str, value: object) -> str:
     """Return a date as YYYY-MM-DD, or a date and time within the day as YYYY-MM-DDTHH:MM:SS[.ffffff] in UTC."""
     moment: object = value
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import warnings
 from typing import Any, Final
 
-from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError
+from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
 from finlab_nb.records import METRICS, TRADE_FIELDS
+from finlab_nb.records.values import shown
 
 _STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
 _ITERATION_FIELDS: Final = (
@@ -48,6 +50,7 @@ _EQUITY: Final = "SELECT date, equity FROM equity WHERE iteration_id = ? ORDER B
 _SUGGESTIONS: Final = f"""
     SELECT {", ".join(_SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
     ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
+_LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 _TAGS: Final = "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid"
 
 
@@ -86,15 +89,21 @@ def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     return [_run(connection, row) for row in connection.execute(_HISTORY, (strategy_id,)).fetchall()]
 
 
+def last_backup(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    """Return path and time of the newest backup, if there was one."""
+    path, created_at = connection.execute(_LAST_BACKUP).fetchone()
+    return None if path is None else {"path": path, "created_at": created_at}
+
+
 def _strategy(row: tuple[Any, ...]) -> dict[str, Any]:
     found = dict(zip(_STRATEGY_FIELDS, row, strict=True))
-    found["parameters"] = json.loads(found["parameters"] or "{}")
+    found["parameters"] = _object("strategies", found["strategy_id"], found["parameters"])
     return found
 
 
 def _run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
     found = dict(zip(_ITERATION_FIELDS, row, strict=True))
-    found["parameters"] = json.loads(found["parameters"] or "{}")
+    found["parameters"] = _object("iterations", found["iteration_id"], found["parameters"])
     found["starred"], found["archived"] = bool(found["starred"]), bool(found["archived"])
     key = (row[0],)
     metrics = connection.execute(_METRICS, key).fetchone() or (None,) * len(METRICS)
@@ -106,6 +115,29 @@ def _run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]
 
 def _suggestion(row: tuple[Any, ...]) -> dict[str, Any]:
     found = dict(zip(_SUGGESTION_FIELDS, row, strict=True))
-    if found["learning_references"] is not None:
-        found["learning_references"] = json.loads(found["learning_references"])
+    where = ("suggestions", found["suggestion_id"], "learning_references")
+    found["learning_references"] = _json(*where, found["learning_references"], list)
     return found
+
+
+def _object(table: str, row_id: object, stored: Any) -> Any:
+    return _json(table, row_id, "parameters", stored or "{}", dict) or {}
+
+
+def _json(table: str, row_id: object, column: str, stored: Any, kind: type) -> Any:
+    """Return stored JSON, or nothing and a warning where it is none of the wanted kind."""
+    if stored is None:
+        return None
+    try:
+        value = json.loads(stored)
+    except (ValueError, TypeError, RecursionError):
+        value = None
+    if isinstance(value, kind):
+        return value
+    warnings.warn(
+        f"{table}.{column} of {row_id!r} is {shown(stored)}, no JSON {kind.__name__}; it is left out, "
+        "and store.check() lists all such values",
+        BadDataWarning,
+        stacklevel=2,
+    )
+    return None

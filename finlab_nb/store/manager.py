@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.records import SUGGESTION_STATES, flag, iteration_record, one_of, strategy_record, tags_record, text
-from finlab_nb.store import interchange, loading, saving, schema
+from finlab_nb.records.values import whole
+from finlab_nb.store import check, interchange, loading, saving, searching, upgrade
 from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.statistics import Timings, file_sizes, timed
 
 
 class StorageManager:
@@ -51,7 +52,8 @@ class StorageManager:
             self._folder = tempfile.TemporaryDirectory(prefix="finlab_nb_", ignore_cleanup_errors=True)
             db_path = Path(self._folder.name, "memory.db")
         self.path = Path(db_path).expanduser().resolve()
-        self.pool = ConnectionPool(self.path, pool_size, timeout, schema.prepare)
+        self.pool = ConnectionPool(self.path, pool_size, timeout, upgrade.prepare)
+        self.timings = Timings()
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +90,7 @@ class StorageManager:
 
     # Saving -------------------------------------------------------------------------------------------------------
 
+    @timed
     def save_strategy_version(
         self,
         name: str,
@@ -118,6 +121,7 @@ class StorageManager:
             saving.insert_strategy(connection, strategy)
         return strategy.strategy_id
 
+    @timed
     def save_iteration(
         self,
         strategy_id: str,
@@ -133,6 +137,7 @@ class StorageManager:
         tags: Iterable[str] = (),
         note: str | None = None,
         timestamp: datetime | str | None = None,
+        applies: Iterable[int] = (),
     ) -> str:
         """Store one backtest run, all of it or nothing, and return its id. When it has returned, the run is durable.
 
@@ -162,13 +167,15 @@ class StorageManager:
             Free text.
         timestamp
             When it was run, taken as UTC without an offset; by default now.
+        applies
+            Ids of the suggestions that this run tries: each becomes applied, by this run.
 
         Raises
         ------
         ValueError
             If an argument is wrong; the message names field, value and what is allowed. Nothing is stored.
-        StrategyNotFoundError
-            If there is no such strategy.
+        StrategyNotFoundError, SuggestionNotFoundError
+            If there is no such strategy or suggestion.
         """
         iteration = iteration_record(
             strategy_id,
@@ -183,11 +190,13 @@ class StorageManager:
             tags=tags,
             note=note,
             timestamp=timestamp,
+            applies=applies,
         )
         with saving.writing(self.pool) as connection:
             saving.insert_iteration(connection, iteration)
         return iteration.iteration_id
 
+    @timed
     def save_iterations(self, iterations: Iterable[Mapping[str, Any]]) -> list[str]:
         """Store many runs in one transaction and return their ids.
 
@@ -198,7 +207,7 @@ class StorageManager:
 
         Raises
         ------
-        ValueError, StrategyNotFoundError
+        ValueError, StrategyNotFoundError, SuggestionNotFoundError
             As `save_iteration`; the message begins with the position. Nothing is stored.
         """
         ids = []
@@ -207,7 +216,7 @@ class StorageManager:
                 try:
                     iteration = iteration_record(**arguments)
                     saving.insert_iteration(connection, iteration)
-                except (ValueError, TypeError, StrategyNotFoundError) as error:
+                except (ValueError, TypeError, LookupError) as error:
                     kind = ValueError if isinstance(error, TypeError) else type(error)
                     raise kind(f"iterations[{position}]: {error}") from error
                 ids.append(iteration.iteration_id)
@@ -215,6 +224,7 @@ class StorageManager:
 
     # Loading ------------------------------------------------------------------------------------------------------
 
+    @timed
     def load_strategy(self, strategy_id: str) -> dict[str, Any]:
         """Return a strategy version: strategy_id, name, code, parameters (dict), created_at, parent_strategy_id.
 
@@ -226,11 +236,59 @@ class StorageManager:
         with self.pool.read() as connection:
             return loading.strategy(connection, strategy_id)
 
+    @timed
     def find_strategies(self, name: str) -> list[dict[str, Any]]:
         """Return the strategy versions of this very name, the oldest first, as `load_strategy` does."""
         with self.pool.read() as connection:
             return loading.strategies_by_name(connection, name)
 
+    @timed
+    def search_strategies(self, words: str, limit: int = 50) -> list[dict[str, Any]]:
+        r"""Return the strategy versions that have all these words in name or code, in any case, the best match first.
+
+        Returns
+        -------
+        list of dict
+            strategy_id, name, created_at, parent_strategy_id; line (of the code, from 1; None where only the name
+            has the words) and snippet, the text of that line or of the name with the words in «».
+
+        Raises
+        ------
+        ValueError
+            If there is no word, or the limit is no whole number of at least 1.
+
+        Examples
+        --------
+        >>> with StorageManager(":memory:") as store:
+        ...     momentum = store.save_strategy_version("動量", "close = prices\nsignal = close.rolling(60).mean()")
+        ...     [(found["line"], found["snippet"]) for found in store.search_strategies("rolling 動量")]
+        [(2, 'signal = close.«rolling»(60).mean()')]
+        """
+        wanted = text("words", words, empty=False).split()
+        most = whole("limit", limit, 1)
+        with self.pool.read() as connection:
+            return searching.strategies(connection, wanted, most)
+
+    @timed
+    def lineage(self, strategy_id: str) -> list[dict[str, Any]]:
+        """Return a strategy version with all that it was made from and all that was made from it.
+
+        Returns
+        -------
+        list of dict
+            The first ancestor first, each descendant after its parent: strategy_id, name, created_at,
+            parent_strategy_id, iterations (their number) and depth: 0 for the strategy itself, -1 for its parent, 1
+            for its children.
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        """
+        with self.pool.read() as connection:
+            return searching.lineage(connection, strategy_id)
+
+    @timed
     def load_iteration(self, iteration_id: str) -> dict[str, Any]:
         """Return a run with everything that belongs to it.
 
@@ -249,6 +307,7 @@ class StorageManager:
         with self.pool.read() as connection:
             return loading.iteration(connection, iteration_id)
 
+    @timed
     def load_strategy_history(self, strategy_id: str) -> list[dict[str, Any]]:
         """Return the runs of a strategy version by number, without their trades, equity and suggestions.
 
@@ -262,6 +321,7 @@ class StorageManager:
 
     # Changing -----------------------------------------------------------------------------------------------------
 
+    @timed
     def annotate(
         self,
         iteration_id: str,
@@ -293,6 +353,7 @@ class StorageManager:
         with saving.writing(self.pool) as connection:
             saving.annotate(connection, iteration_id, changes, added, removed)
 
+    @timed
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
         """Record what became of a suggestion: open, applied (by a run, where known) or rejected.
 
@@ -311,6 +372,7 @@ class StorageManager:
         with saving.writing(self.pool) as connection:
             saving.set_suggestion_status(connection, suggestion_id, status, applied_iteration_id)
 
+    @timed
     def delete_iteration(self, iteration_id: str) -> None:
         """Remove a run with its metrics, trades, equity, suggestions and tags.
 
@@ -322,8 +384,31 @@ class StorageManager:
         with saving.writing(self.pool) as connection:
             saving.delete_iteration(connection, iteration_id)
 
+    @timed
+    def delete_strategy(self, strategy_id: str, *, cascade: bool = False) -> None:
+        """Remove a strategy version.
+
+        Parameters
+        ----------
+        strategy_id
+            The strategy version.
+        cascade
+            Remove its runs, and all strategy versions made from it with theirs, too.
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        StorageError
+            If it has runs or children, and they are not to be removed. Nothing was.
+        """
+        wanted = flag("cascade", cascade)
+        with saving.writing(self.pool) as connection:
+            saving.delete_strategy(connection, strategy_id, cascade=wanted)
+
     # Exchanging ---------------------------------------------------------------------------------------------------
 
+    @timed
     def export_results(
         self, iteration_ids: Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
     ) -> Path:
@@ -360,6 +445,7 @@ class StorageManager:
         """
         return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
 
+    @timed
     def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
         """Store the runs of an export file, all of them or none, and return their ids in the order of the file.
 
@@ -395,3 +481,48 @@ class StorageManager:
         (True, False)
         """
         return interchange.import_results(self.pool, path, mode, progress=progress)
+
+    # Looking after ------------------------------------------------------------------------------------------------
+
+    def check(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return the stored values that today's rules would not accept: they are kept, and NULL in DataFrames.
+
+        Such values come from other programs that write to the file, or from a file of the original layer.
+
+        Parameters
+        ----------
+        limit
+            At most so many findings of each table.
+
+        Returns
+        -------
+        list of dict
+            table, row (its rowid), column, value, problem.
+        """
+        most = whole("limit", limit, 1)
+        with self.pool.read() as connection:
+            return check.findings(connection, most)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how the store is used; collecting it costs a microsecond a call.
+
+        Returns
+        -------
+        dict
+            pool (size, in_use, waits: how often a connection was waited for, longest_wait in seconds), calls (by
+            operation since the store was opened: count, mean and p95 in seconds), files (database and wal in bytes),
+            last_backup (path, created_at) or None.
+        """
+        with self.pool.read() as connection:
+            last_backup = loading.last_backup(connection)
+        return {
+            "pool": {
+                "size": self.pool.size,
+                "in_use": self.pool.in_use,
+                "waits": self.pool.waits,
+                "longest_wait": self.pool.longest_wait,
+            },
+            "calls": self.timings.summary(),
+            "files": file_sizes(self.path),
+            "last_backup": last_backup,
+        }

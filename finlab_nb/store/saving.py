@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Final, TypeAlias
 
-from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
+from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
 from finlab_nb.store.pool import ConnectionPool
 
@@ -19,7 +19,10 @@ _INSERT_STRATEGY: Final = """
     INSERT INTO strategies (strategy_id, name, code, parameters, created_at, parent_strategy_id)
     VALUES (?, ?, ?, ?, ?, ?)"""
 _STRATEGY_DEFAULTS: Final = "SELECT code, parameters FROM strategies WHERE strategy_id = ?"
-_NEXT_NUMBER: Final = "SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations WHERE strategy_id = ?"
+# Below the largest whole number, which leaves no room for a next one, and all text, which SQLite sorts above numbers.
+_NEXT_NUMBER: Final = f"""
+    SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations
+    WHERE strategy_id = ? AND iteration_number < {2**63 - 1}"""
 _NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
 _INSERT_ITERATION: Final = """
     INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code, timestamp, parameters, note,
@@ -45,6 +48,14 @@ _SET_FIELD: Final = {
     field: f"UPDATE iterations SET {field} = ? WHERE iteration_id = ?" for field in ("note", "starred", "archived")
 }
 _SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
+_DEPENDENTS: Final = """
+    SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
+           (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)"""
+_FAMILY: Final = """
+    WITH RECURSIVE family (id) AS (
+        SELECT :strategy UNION SELECT strategy_id FROM strategies JOIN family ON parent_strategy_id = id)"""
+_DELETE_RUNS_OF_FAMILY: Final = f"{_FAMILY} DELETE FROM iterations WHERE strategy_id IN (SELECT id FROM family)"
+_DELETE_FAMILY: Final = f"{_FAMILY} DELETE FROM strategies WHERE strategy_id IN (SELECT id FROM family)"
 _DELETE_ITERATION: Final = "DELETE FROM iterations WHERE iteration_id = ?"
 
 
@@ -106,6 +117,8 @@ def insert_iteration(connection: sqlite3.Connection, run: Iteration) -> None:
     connection.executemany(_INSERT_TRADE, [(key, *row) for row in run.trades])
     connection.executemany(_INSERT_EQUITY, [(key, *row) for row in run.equity])
     connection.executemany(_INSERT_TAG, [(key, tag) for tag in run.tags])
+    for i, suggestion_id in enumerate(run.applies):
+        _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
 
 
 def annotate(
@@ -125,11 +138,30 @@ def set_suggestion_status(
     """Record what became of a suggestion."""
     if applied_iteration_id is not None:
         _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
+    _set_suggestion(connection, "suggestion_id", suggestion_id, status, applied_iteration_id)
+
+
+def _set_suggestion(
+    connection: sqlite3.Connection, field: str, suggestion_id: int, status: str, applied_iteration_id: str | None
+) -> None:
     if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
-        raise SuggestionNotFoundError(f"suggestion_id is {suggestion_id!r}; no suggestion has this id")
+        raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
     """Remove a run; foreign keys remove what belongs to it."""
     _check_iteration(connection, "iteration_id", iteration_id)
     connection.execute(_DELETE_ITERATION, (iteration_id,))
+
+
+def delete_strategy(connection: sqlite3.Connection, strategy_id: str, *, cascade: bool) -> None:
+    """Remove a strategy version; with its descendants and all their runs if that is wanted."""
+    _strategy_defaults(connection, "strategy_id", strategy_id)
+    runs, children = connection.execute(_DEPENDENTS, {"strategy": strategy_id}).fetchone()
+    if (runs or children) and not cascade:
+        raise StorageError(
+            f"the strategy {strategy_id!r} has {runs} iterations and {children} child strategies; delete them "
+            "first, or use cascade=True to delete them with it"
+        )
+    for statement in (_DELETE_RUNS_OF_FAMILY, _DELETE_FAMILY):
+        connection.execute(statement, {"strategy": strategy_id})

@@ -1,24 +1,76 @@
-"""The schema of the database file: create it, bring it up to date, refuse what is not ours.
+"""The schema of the database file: its versions, and how a file is recognised.
 
 The numbered files in `migrations` are the only DDL. SQLite's `application_id` marks a file as ours and `user_version`
-holds the number of the newest migration applied; each migration is committed together with its number.
+holds the number of the newest migration applied. A file of the original storage layer has no such marks; it is known
+by its five tables.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
+from enum import Enum
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from finlab_nb.errors import StorageError
 
 APPLICATION_ID: Final = int.from_bytes(b"FLnb", "big")
-_OTHER_OBJECTS: Final = (
-    "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name LIMIT 3"
-)
+ORIGINAL_TABLES: Final = {
+    "strategies": ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id"),
+    "iterations": ("iteration_id", "strategy_id", "iteration_number", "code", "timestamp"),
+    "metrics": (
+        "metric_id",
+        "iteration_id",
+        "annualized_return",
+        "sharpe_ratio",
+        "max_drawdown",
+        "win_rate",
+        "total_trades",
+    ),
+    "suggestions": (
+        "suggestion_id",
+        "iteration_id",
+        "priority",
+        "description",
+        "specific_changes",
+        "expected_impact",
+        "rationale",
+        "learning_references",
+    ),
+    "trades": (
+        "trade_id",
+        "iteration_id",
+        "stock_code",
+        "entry_date",
+        "exit_date",
+        "entry_price",
+        "exit_price",
+        "position_size",
+        "profit_loss",
+    ),
+}
+
+_OBJECTS: Final = "SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+_NEEDS: Final = "SELECT needs_release FROM store_state"
+
+
+class Kind(Enum):
+    """What a database file is."""
+
+    EMPTY = "empty"
+    OURS = "ours"
+    ORIGINAL = "original"  # of the storage layer before finlab_nb
+
+
+class Found(NamedTuple):
+    """What stands in a file: its kind, and its schema version if it is ours, else 0."""
+
+    kind: Kind
+    version: int
 
 
 @cache
@@ -34,55 +86,31 @@ def newest_version() -> int:
     return len(migrations())
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the schema in a new file or bring an older one up to date.
+def found_in(connection: sqlite3.Connection, path: Path) -> Found:
+    """Recognise a file.
 
     Raises
     ------
     StorageError
-        If the file comes from a newer release or belongs to another program; it is left untouched.
+        If it comes from a newer release or belongs to another program.
     """
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if _version(connection, path) == newest_version() and mode == "wal":
-        return  # a copy that was put in place by hand may have another mode
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise StorageError(
-            f"{path} cannot be used with a write-ahead log (journal mode {mode!r}); network folders and some file "
-            "systems do not allow it: put the database on a local disk"
-        )
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Asked again under the write lock: another process may have been quicker.
-        for number in range(_version(connection, path), newest_version()):
-            for statement in _statements(migrations()[number]):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {newest_version()}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.rollback()
-
-
-def _version(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application == APPLICATION_ID:
         if version > newest_version():
-            raise StorageError(
-                f"{path} was written by a newer finlab_nb (schema {version}; this release knows {newest_version()}): "
-                "upgrade with 'pip install --upgrade finlab-nb'; the file was not touched"
-            )
-        return int(version)
-    found = [name for (name,) in connection.execute(_OTHER_OBJECTS)]
-    if application or version or found:
-        holds = f"it holds {', '.join(found)}" if found else f"its application_id is {application}"
-        raise StorageError(f"{path} is the database of another program ({holds}); it was not touched")
-    return 0
+            raise StorageError(_too_new(connection, path, version))
+        return Found(Kind.OURS, int(version))
+    objects = connection.execute(_OBJECTS).fetchall()
+    if not (application or version or objects):
+        return Found(Kind.EMPTY, 0)
+    if not (application or version) and _is_original(connection, objects):
+        return Found(Kind.ORIGINAL, 0)
+    names = ", ".join(name for _, name in objects[:3])
+    holds = f"it holds {names}" if names else f"its application_id is {application}"
+    raise StorageError(f"{path} is the database of another program ({holds}); it was not touched")
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
     """Split a script at the ends of its statements, which SQLite itself recognises, triggers included."""
     statement = ""
     for line in script.splitlines(keepends=True):
@@ -90,3 +118,24 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+
+
+def _too_new(connection: sqlite3.Connection, path: Path, version: int) -> str:
+    needs = None
+    with contextlib.suppress(sqlite3.Error, TypeError):
+        (needs,) = connection.execute(_NEEDS).fetchone()
+    release = f"finlab_nb {needs} or later" if needs else "a newer finlab_nb"
+    return (
+        f"{path} needs {release} (it has schema {version}; this release knows {newest_version()}): upgrade with "
+        "'pip install --upgrade finlab-nb'; the file was not touched"
+    )
+
+
+def _is_original(connection: sqlite3.Connection, objects: list[tuple[str, str]]) -> bool:
+    """Tell whether a file has just the tables and columns of the original layer; it may have indexes of its own."""
+    if {name for kind, name in objects if kind != "index"} != set(ORIGINAL_TABLES):
+        return False
+    return all(
+        {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} == set(columns)
+        for table, columns in ORIGINAL_TABLES.items()
+    )

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import finlab_nb as fl
+from finlab_nb.store import schema
 from finlab_nb.store.backup import files
 from finlab_nb.store.backup import scheduler as scheduling
 from finlab_nb.store.backup.files import manifest_path, verify_backup
@@ -62,7 +63,7 @@ def put_backup(scheduler: fl.BackupScheduler, age_days: float, *, verified: bool
             "sha256": "0" * 64,
             "database": str(scheduler.db_path),
             "rows": {"iterations": 1},
-            "schema_version": 1,
+            "schema_version": schema.newest_version(),
             "generation": "0" * 16,
         }
         manifest_path(path).write_text(json.dumps(manifest), encoding="utf-8")
@@ -110,7 +111,7 @@ def test_the_manifest_says_what_the_backup_holds(backups, filled):
     assert (manifest["generation"], manifest["change_counter"]) == (generation, counter)
     assert manifest["size"] == path.stat().st_size
     assert manifest["database"] == str(filled.path)
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == schema.newest_version()
 
 
 def test_two_backups_within_a_second_have_names_of_their_own(backups):

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 import finlab_nb as fl
-from finlab_nb.store import checkpoint, pool, schema
+from finlab_nb.store import checkpoint, pool, schema, upgrade
 from finlab_nb.store.pool import ConnectionPool
 
 
 @pytest.fixture
 def opened(tmp_path: Path) -> contextlib.closing[ConnectionPool]:
     """Return a pool of two connections with a short patience."""
-    return contextlib.closing(ConnectionPool(tmp_path / "a.db", 2, 0.2, schema.prepare))
+    return contextlib.closing(ConnectionPool(tmp_path / "a.db", 2, 0.2, upgrade.prepare))
 
 
 def test_an_exhausted_pool_says_so_and_recovers(opened: contextlib.closing[ConnectionPool]) -> None:
@@ -38,7 +38,7 @@ def test_an_exhausted_pool_says_so_and_recovers(opened: contextlib.closing[Conne
 
 
 def test_a_waiting_thread_gets_the_connection_that_comes_free(tmp_path: Path) -> None:
-    with contextlib.closing(ConnectionPool(tmp_path / "a.db", 1, 5, schema.prepare)) as connections:
+    with contextlib.closing(ConnectionPool(tmp_path / "a.db", 1, 5, upgrade.prepare)) as connections:
         taken, got = threading.Event(), []
 
         def hold() -> None:
@@ -148,7 +148,7 @@ def test_what_is_not_ours_is_refused_and_not_touched(tmp_path: Path, kind: str) 
         "folder": "cannot be opened; .* the path is no folder",
         "text": "not a SQLite database; nothing was changed",
         "other program": r"database of another program \(it holds bookmarks\)",
-        "newer": r"written by a newer finlab_nb \(schema 99; this release knows \d+\)",
+        "newer": r"needs a newer finlab_nb \(it has schema 99; this release knows \d+\)",
     }[kind]
     with pytest.raises(fl.StorageError, match=message):
         fl.StorageManager(path)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store.backup.soundness import Contents, inspected
 from finlab_nb.store.durable import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.soundness import Contents, inspected
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"

@@ -10,6 +10,7 @@ were left by a killed run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,17 +19,21 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store import schema
+from finlab_nb.records.values import utc_text
+from finlab_nb.store import upgrade
 from finlab_nb.store.backup import files
-from finlab_nb.store.backup.soundness import inspected
 from finlab_nb.store.durable import FileLock, flushed, translated_os_errors
 from finlab_nb.store.pool import ConnectionPool, translated_errors
+from finlab_nb.store.soundness import inspected
 
 _LOCK: Final = ".backup.writing.lock"
 _PATIENCE_SECONDS: Final = 120.0
 _POOL_SIZE: Final = 2
 _POOL_TIMEOUT: Final = 5.0
+_NOTE: Final = "UPDATE store_state SET last_backup = ?, last_backup_at = ?"
 _COPY_SETTINGS: Final = ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -16384")
+
+_log = logging.getLogger(__name__)
 
 
 def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
@@ -38,10 +43,25 @@ def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
     with translated_os_errors(folder), writing(folder):
         files.remove_leftovers(folder)
         try:
-            return _make(database, folder, compress=compress)
+            path, created_at = _make(database, folder, compress=compress)
         finally:
             with contextlib.suppress(OSError):
                 files.remove_leftovers(folder)
+    _note_in_store(database, path, created_at)
+    return path
+
+
+def _note_in_store(database: Path, backup: Path, created_at: datetime) -> None:
+    """Let `StorageManager.statistics` know; the backup stands even if this fails."""
+    try:
+        with contextlib.closing(_pool(database)) as pool, pool.write() as connection:
+            connection.execute(_NOTE, (str(backup), utc_text(created_at)))
+    except StorageError:
+        _log.warning("%s cannot note that it was backed up to %s", database, backup, exc_info=True)
+
+
+def _pool(database: Path) -> ConnectionPool:
+    return ConnectionPool(database, _POOL_SIZE, _POOL_TIMEOUT, upgrade.prepare)
 
 
 def make_folder(folder: Path) -> None:
@@ -76,7 +96,7 @@ def writing(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _make(database: Path, folder: Path, *, compress: bool) -> Path:
+def _make(database: Path, folder: Path, *, compress: bool) -> tuple[Path, datetime]:
     created_at = _free_moment(folder)
     name = files.PREFIX + created_at.strftime(files.STAMP)
     plain, packed = folder / (name + files.PLAIN), folder / (name + files.COMPRESSED)
@@ -85,11 +105,11 @@ def _make(database: Path, folder: Path, *, compress: bool) -> Path:
     contents, digest = inspected(copy)
     if not compress:
         files.publish(copy, plain, digest, contents, database, created_at)
-        return plain
+        return plain, created_at
     packing.touch(exist_ok=False)
     digest = files.pack(copy, packing)
     files.publish(packing, packed, digest, contents, database, created_at)
-    return packed
+    return packed, created_at
 
 
 def _temporary(path: Path) -> Path:
@@ -107,7 +127,7 @@ def _copy(database: Path, target: Path) -> None:
         for setting in _COPY_SETTINGS:
             copy.execute(setting).fetchall()
         with (
-            contextlib.closing(ConnectionPool(database, _POOL_SIZE, _POOL_TIMEOUT, schema.prepare)) as pool,
+            contextlib.closing(_pool(database)) as pool,
             pool.snapshot() as source,  # no longer than needed: the log of the database grows until it ends
         ):
             source.backup(copy, pages=-1)  # all at once: in steps it would begin anew with every commit of others

@@ -20,8 +20,8 @@ from typing import Final
 from finlab_nb.errors import StorageError
 from finlab_nb.store import pool
 from finlab_nb.store.backup import files
-from finlab_nb.store.backup.soundness import inspected
 from finlab_nb.store.durable import flush_folder, translated_os_errors
+from finlab_nb.store.soundness import inspected
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _LOCK_PATIENCE_SECONDS: Final = 2.0
@@ -99,7 +99,10 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
     try:
         backup = files.described(source)
         files.unpack(backup, fresh)
-        contents, _ = inspected(fresh)
+        try:
+            contents, _ = inspected(fresh)
+        except StorageError as error:
+            raise StorageError(str(error).replace(str(fresh), str(source))) from error
         files.compare_contents(backup, contents)
         with (
             pool.translated_errors(fresh),

@@ -1,5 +1,6 @@
 -- Schema 1: strategies, their iterations (one backtest run each) and everything a run leaves behind.
 --
+-- A date is one that exists if date() with a shift, which makes it compute, gives it back.
 -- Times are UTC in ISO 8601 text; fractions are fractions, not percent; NULL means unknown.
 -- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes. What files of the
 -- original layer can lack is guarded by a CHECK, not by NOT NULL: their rows are adopted past the CHECKs.
@@ -27,7 +28,7 @@ CREATE TABLE strategies (
     code                TEXT NOT NULL,
     parameters          JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
     created_at          TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (
-        julianday(created_at) IS NOT NULL AND date(substr(created_at, 1, 10)) IS substr(created_at, 1, 10)),
+        julianday(created_at) IS NOT NULL AND date(substr(created_at, 1, 10), '+0 days') IS substr(created_at, 1, 10)),
     parent_strategy_id  TEXT REFERENCES strategies (strategy_id)
 );
 CREATE INDEX strategies_by_name ON strategies (name);
@@ -39,7 +40,7 @@ CREATE TABLE iterations (
     iteration_number  INTEGER NOT NULL CHECK (typeof(iteration_number) = 'integer' AND iteration_number >= 1),
     code              TEXT NOT NULL,
     timestamp         TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')) CHECK (
-        julianday(timestamp) IS NOT NULL AND date(substr(timestamp, 1, 10)) IS substr(timestamp, 1, 10)),
+        julianday(timestamp) IS NOT NULL AND date(substr(timestamp, 1, 10), '+0 days') IS substr(timestamp, 1, 10)),
     parameters        JSON CHECK (parameters IS NULL OR json_type(parameters) = 'object'),
     note              TEXT,
     starred           INTEGER NOT NULL DEFAULT 0 CHECK (starred IN (0, 1)),
@@ -84,8 +85,8 @@ CREATE TABLE trades (
     trade_id       INTEGER PRIMARY KEY AUTOINCREMENT,
     iteration_id   TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
     stock_code     TEXT NOT NULL CHECK (stock_code <> ''),
-    entry_date     TEXT CHECK (entry_date IS NULL OR date(substr(entry_date, 1, 10)) IS substr(entry_date, 1, 10)),
-    exit_date      TEXT CHECK (exit_date IS NULL OR date(substr(exit_date, 1, 10)) IS substr(exit_date, 1, 10)),
+    entry_date     TEXT CHECK (entry_date IS NULL OR date(substr(entry_date, 1, 10), '+0 days') IS substr(entry_date, 1, 10)),
+    exit_date      TEXT CHECK (exit_date IS NULL OR date(substr(exit_date, 1, 10), '+0 days') IS substr(exit_date, 1, 10)),
     entry_price    REAL CHECK (typeof(entry_price) IN ('real', 'null')),
     exit_price     REAL CHECK (typeof(exit_price) IN ('real', 'null')),
     position_size  REAL CHECK (typeof(position_size) IN ('real', 'null')),
@@ -97,7 +98,7 @@ CREATE INDEX trades_by_iteration ON trades (iteration_id);
 CREATE TABLE equity (
     equity_id     INTEGER PRIMARY KEY AUTOINCREMENT,
     iteration_id  TEXT NOT NULL REFERENCES iterations (iteration_id) ON DELETE CASCADE,
-    date          TEXT NOT NULL CHECK (date(substr(date, 1, 10)) IS substr(date, 1, 10)),
+    date          TEXT NOT NULL CHECK (date(substr(date, 1, 10), '+0 days') IS substr(date, 1, 10)),
     equity        REAL NOT NULL CHECK (typeof(equity) = 'real')
 );
 CREATE INDEX equity_by_iteration ON equity (iteration_id);

@@ -48,15 +48,13 @@ def inspected(path: Path) -> tuple[Contents, str]:
         If it is damaged, belongs to another program or comes from a newer release.
     """
     faults: list[BaseException] = []
-    integrity = threading.Thread(target=_noting(faults, lambda: _check_integrity(path)), daemon=True)
+    integrity = threading.Thread(target=_noting(faults, lambda: check_integrity(path)), daemon=True)
     with _open_copy(path) as connection:
         contents = _identify(connection, path)
         integrity.start()  # SQLite works outside the interpreter's lock, so the two share the time
         try:
             orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
-            for table in [name for (name,) in connection.execute(_TABLES).fetchall()]:
-                quoted = '"' + table.replace('"', '""') + '"'
-                (contents.rows[table],) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
+            contents.rows.update(row_counts(connection))
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         finally:
@@ -95,7 +93,28 @@ def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def _check_integrity(path: Path) -> None:
+def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the number of rows of each table."""
+    counts = {}
+    for (table,) in connection.execute(_TABLES).fetchall():
+        quoted = '"' + table.replace('"', '""') + '"'
+        (counts[table],) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
+    return counts
+
+
+def compare_rows(path: Path, expected: dict[str, int]) -> None:
+    """Refuse a copy that has not as many rows as its original, which an integrity check would not notice."""
+    with _open_copy(path) as connection:
+        found = row_counts(connection)
+    if found != expected:
+        table = next(name for name in expected if found.get(name) != expected[name])
+        raise StorageError(
+            f"{path} has {found.get(table)} rows in {table} instead of {expected[table]}; check the disk"
+        )
+
+
+def check_integrity(path: Path) -> None:
+    """Refuse a copy that SQLite finds damaged."""
     with _open_copy(path) as connection:
         found = [text for (text,) in connection.execute("PRAGMA integrity_check").fetchmany(_MOST_SHOWN)]
     if found != ["ok"]:
@@ -103,16 +122,8 @@ def _check_integrity(path: Path) -> None:
 
 
 def _identify(connection: sqlite3.Connection, path: Path) -> Contents:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != schema.APPLICATION_ID:
-        raise StorageError(
-            f"{path} is no database of finlab_nb (its application_id is {application}); it was left alone"
-        )
-    if version > schema.newest_version():
-        raise StorageError(
-            f"{path} was written by a newer finlab_nb (schema {version}; this release knows "
-            f"{schema.newest_version()}): upgrade with 'pip install --upgrade finlab-nb'"
-        )
+    found = schema.found_in(connection, path)
+    if found.kind is not schema.Kind.OURS:
+        raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     generation, counter = connection.execute(_STATE).fetchone()
-    return Contents(version, generation, counter, {})
+    return Contents(found.version, generation, counter, {})

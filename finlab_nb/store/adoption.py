@@ -1,0 +1,152 @@
+"""Adopt a file of the original storage layer: its five tables become ours without losing a row.
+
+Values that today's rules would not accept stay as they are; `check` reports them. The original layer had no foreign
+keys and no unique run numbers, so a few rows cannot stand under today's keys as they are:
+
+- What belongs to a run or a strategy that is missing gets one made, under the id that it names.
+- A run with a number that another run of its strategy has gets the next free one.
+- Of several rows of metrics of one run the newest stays; the others are kept as JSON.
+
+Each of these is written down in `adoption_notes` with the original value, and reported too. Times are brought into
+today's form where they are times.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final
+
+from finlab_nb.records import new_id
+from finlab_nb.records.tables import day_or_moment
+from finlab_nb.records.values import timestamp_text
+from finlab_nb.store.schema import ORIGINAL_TABLES
+
+_OWN_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+_EDIT_TRIGGERS: Final = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND sql LIKE '%edited_rows%'"
+_NOTE: Final = """
+    INSERT INTO adoption_notes (table_name, row_id, column_name, original, problem) VALUES (?, ?, ?, ?, ?)"""
+
+_WITHOUT_ID: Final = "SELECT rowid FROM original_{table} WHERE {column} IS NULL"
+_GIVE_ID: Final = "UPDATE original_{table} SET {column} = ? WHERE rowid = ?"
+_MISSING_RUNS: Final = """
+    SELECT '{table}', {key}, iteration_id FROM original_{table}
+    WHERE iteration_id NOT IN (SELECT iteration_id FROM original_iterations) GROUP BY iteration_id"""
+_MAKE_RUN: Final = """
+    INSERT INTO original_iterations (iteration_id, strategy_id, iteration_number, code, timestamp)
+    VALUES (?, ?, ?, '', NULL)"""
+_MISSING_STRATEGIES: Final = """
+    SELECT 'iterations', rowid, 'strategy_id', strategy_id, code FROM original_iterations
+    WHERE strategy_id NOT IN (SELECT strategy_id FROM original_strategies) GROUP BY strategy_id
+    UNION ALL SELECT 'strategies', rowid, 'parent_strategy_id', parent_strategy_id, '' FROM original_strategies
+    WHERE parent_strategy_id NOT IN (SELECT strategy_id FROM original_strategies) GROUP BY parent_strategy_id"""
+_MAKE_STRATEGY: Final = """
+    INSERT OR IGNORE INTO original_strategies (strategy_id, name, code, created_at) VALUES (?, ?, ?, NULL)"""
+_REPEATED_NUMBERS: Final = """
+    SELECT row_id, strategy_id, iteration_number FROM (
+        SELECT rowid AS row_id, strategy_id, iteration_number,
+               row_number() OVER (PARTITION BY strategy_id, iteration_number ORDER BY rowid) AS place
+        FROM original_iterations)
+    WHERE place > 1 ORDER BY row_id"""
+_RENUMBER: Final = """
+    UPDATE original_iterations SET iteration_number = 1 + (
+        SELECT coalesce(max(iteration_number), 0) FROM original_iterations
+        WHERE strategy_id = ? AND typeof(iteration_number) = 'integer') WHERE rowid = ?"""
+_OLDER_METRICS: Final = """
+    SELECT * FROM original_metrics AS m
+    WHERE EXISTS (SELECT 1 FROM original_metrics AS newer
+                  WHERE newer.iteration_id = m.iteration_id AND newer.metric_id > m.metric_id)"""
+
+# The original layer knew parameters of strategies only, and a run's are by default those of its strategy.
+_PARAMETERS_OF_RUNS: Final = """
+    UPDATE iterations SET parameters = (
+        SELECT CASE WHEN json_type(CASE WHEN json_valid(parameters) THEN parameters END) = 'object' THEN parameters END
+        FROM strategies WHERE strategies.strategy_id = iterations.strategy_id)"""
+_LOST: Final = "(runs of which only parts were left)"
+
+# How a value is brought into today's form; what cannot be stays as it is.
+_FORMS: Final = {
+    "created_at": "adopted_moment(created_at)",
+    "timestamp": "adopted_moment(timestamp)",
+    "entry_date": "CASE WHEN date(entry_date) IS entry_date THEN entry_date ELSE adopted_day(entry_date) END",
+    "exit_date": "CASE WHEN date(exit_date) IS exit_date THEN exit_date ELSE adopted_day(exit_date) END",
+}
+
+
+def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection], None]) -> None:
+    """Put the rows of the original tables into the schema that `migrate` creates, within the caller's transaction."""
+    for (index,) in connection.execute(_OWN_INDEXES).fetchall():
+        connection.execute(f'DROP INDEX "{index.replace(chr(34), chr(34) * 2)}"')
+    for table in ORIGINAL_TABLES:
+        connection.execute(f"ALTER TABLE {table} RENAME TO original_{table}")
+    connection.execute("CREATE INDEX original_numbers ON original_iterations (strategy_id, iteration_number)")
+    connection.execute("CREATE INDEX original_owners ON original_metrics (iteration_id)")
+    migrate(connection)
+    connection.execute("PRAGMA defer_foreign_keys = ON")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    try:
+        _complete_keys(connection)
+        _copy_rows(connection)
+    finally:
+        connection.execute("PRAGMA ignore_check_constraints = OFF")
+    for table in ORIGINAL_TABLES:
+        connection.execute(f"DROP TABLE original_{table}")
+
+
+def _complete_keys(connection: sqlite3.Connection) -> None:
+    """Make every row one that primary, foreign and unique keys let in, and note what was changed."""
+
+    def note(table: str, row_id: int, column: str, original: object, problem: str) -> None:
+        text = json.dumps(original, ensure_ascii=False, default=str)
+        connection.execute(_NOTE, (table, row_id, column, text, problem))
+
+    for table, column in (("strategies", "strategy_id"), ("iterations", "iteration_id")):
+        for (row_id,) in connection.execute(_WITHOUT_ID.format(table=table, column=column)).fetchall():
+            connection.execute(_GIVE_ID.format(table=table, column=column), (new_id(), row_id))
+            note(table, row_id, column, None, "it had no id and was given one")
+    lost, made = new_id(), 0
+    for table, key in (("metrics", "metric_id"), ("suggestions", "suggestion_id"), ("trades", "trade_id")):
+        for where, row_id, missing in connection.execute(_MISSING_RUNS.format(table=table, key=key)).fetchall():
+            made += 1
+            connection.execute(_MAKE_RUN, (missing, lost, made))
+            note(where, row_id, "iteration_id", missing, "no iteration has this id; an empty one was made")
+    if made:
+        connection.execute(_MAKE_STRATEGY, (lost, _LOST, ""))
+    for table, row_id, column, missing, code in connection.execute(_MISSING_STRATEGIES).fetchall():
+        connection.execute(_MAKE_STRATEGY, (missing, missing, code))
+        note(table, row_id, column, missing, "no strategy has this id; one was made")
+    for row_id, strategy_id, number in connection.execute(_REPEATED_NUMBERS).fetchall():
+        connection.execute(_RENUMBER, (strategy_id, row_id))
+        note("iterations", row_id, "iteration_number", number, "another iteration of the strategy has this number")
+    for row in connection.execute(_OLDER_METRICS).fetchall():
+        values = dict(zip(ORIGINAL_TABLES["metrics"], row, strict=True))
+        note("metrics", row[0], "iteration_id", values, "a newer row has the metrics of this iteration")
+        connection.execute("DELETE FROM original_metrics WHERE metric_id = ?", row[:1])
+
+
+def _copy_rows(connection: sqlite3.Connection) -> None:
+    connection.create_function("adopted_moment", 1, _kept_if_wrong(timestamp_text), deterministic=True)
+    connection.create_function("adopted_day", 1, _kept_if_wrong(day_or_moment), deterministic=True)
+    # Ids are kept, which the triggers would take for edits, a statement for each row. No copy of these rows exists yet.
+    triggers = connection.execute(_EDIT_TRIGGERS).fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    for table, columns in ORIGINAL_TABLES.items():
+        forms = ", ".join(_FORMS.get(column, column) for column in columns)
+        connection.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {forms} FROM original_{table} ORDER BY rowid"
+        )
+    connection.execute(_PARAMETERS_OF_RUNS)
+    for _, definition in triggers:
+        connection.execute(definition)
+
+
+def _kept_if_wrong(form: Callable[[str, Any], str]) -> Callable[[Any], Any]:
+    def formed(value: Any) -> Any:
+        try:
+            return form("", value)
+        except (ValueError, TypeError):
+            return value
+
+    return formed

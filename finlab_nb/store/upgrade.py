@@ -1,0 +1,106 @@
+"""Create the schema in a new file, bring an older one up to date, adopt one of the original layer.
+
+An existing file is copied first, and the copy is checked: it stands beside the file as
+``<database>.before-schema-<n>-YYYYMMDD_HHMMSS``. All that follows happens in one transaction together with the new
+version number, so that a migration that fails leaves the file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from finlab_nb.errors import StorageError
+from finlab_nb.store import adoption, schema, soundness
+from finlab_nb.store.durable import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.schema import Kind
+
+_LEAST_SQLITE: Final = (3, 34, 0)  # the first one with the trigram index
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a file ready for use; a file that is so already is only looked at.
+
+    Raises
+    ------
+    StorageError
+        If the file comes from a newer release or belongs to another program, or its copy cannot be made; it is left
+        untouched.
+    """
+    if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+        raise StorageError(
+            f"Python has SQLite {sqlite3.sqlite_version} here; finlab_nb needs 3.34 or later: use a newer Python"
+        )
+    if schema.found_in(connection, path) != (Kind.OURS, schema.newest_version()):
+        _upgrade(connection, path)
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":  # a copy that was put in place by hand may have another mode
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StorageError(
+            f"{path} cannot be used with a write-ahead log (journal mode {mode!r}); network folders and some file "
+            "systems do not allow it: put the database on a local disk"
+        )
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the write lock: another process may have been quicker.
+        found = schema.found_in(connection, path)
+        if found == (Kind.OURS, schema.newest_version()):
+            return
+        if found.kind is not Kind.EMPTY:
+            copy = _copy_beside(connection, path)
+            _log.info("%s is brought to schema %s; its copy is %s", path, schema.newest_version(), copy)
+        if found.kind is Kind.ORIGINAL:
+            adoption.adopt(connection, _migrate)
+        else:
+            _migrate(connection, found.version)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.rollback()
+
+
+def _migrate(connection: sqlite3.Connection, version: int = 0) -> None:
+    for script in schema.migrations()[version:]:
+        for statement in schema.statements(script):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {schema.newest_version()}")
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+
+
+def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
+    """Copy the file as it is under our write lock, check the copy, and only then give it its name."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    final = path.with_name(f"{path.name}.before-schema-{schema.newest_version()}-{stamp}")
+    growing = final.with_name(f"{final.name}.tmp")
+    try:
+        with translated_os_errors(growing):
+            growing.touch(exist_ok=False)
+            with flushed(growing), contextlib.closing(sqlite3.connect(growing, isolation_level=None)) as copy:
+                copy.execute("PRAGMA synchronous = OFF")
+                # By another connection of this SQLite: one that has begun to write cannot be copied from.
+                with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
+                    reader.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+            soundness.check_integrity(growing)
+            soundness.compare_rows(growing, soundness.row_counts(connection))
+            growing.replace(final)
+            flush_folder(final.parent)
+    except (StorageError, sqlite3.Error) as error:
+        raise StorageError(
+            f"{path} must be brought to schema {schema.newest_version()}, but the copy that is made first failed: "
+            f"{error}; nothing was changed"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            growing.unlink(missing_ok=True)
+    return final
