@@ -34,6 +34,7 @@ _GROWTH_BYTES: Final = 2**20
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
 _POLL_SECONDS: Final = 0.002
+_LOCK_SECONDS: Final = 0.5
 
 
 class Checkpoints:
@@ -54,32 +55,43 @@ class Checkpoints:
         grown = size >= self._size_at_last + _GROWTH_BYTES
         return grown or time.monotonic() >= self._last + _RETRY_SECONDS
 
-    def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection) -> None:
-        """Copy the log into the database on `keeper`, while `writer` holds the write lock, and start it anew.
+    @property
+    def lock_seconds(self) -> float:
+        """How long to wait for the write lock, which others want too: not at all before it is urgent."""
+        return _LOCK_SECONDS if self._size() >= 2 * WAL_BYTES else 0.0
 
-        When another process is writing, or readers stay in the log, it is left for a later commit.
+    def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection) -> None:
+        """Copy the log into the database on `keeper`, while `writer` is in a write transaction, and start it anew.
+
+        When readers stay in the log, it is left for a later commit. The transaction of `writer` is ended.
         """
+        size = self._size()
+        if size <= WAL_BYTES:  # another process was quicker
+            writer.rollback()
+            return
         self._last = time.monotonic()
-        deadline = self._last + self._patience()
-        with _no_waiting(writer):
-            complete = False
-            while _begin(writer):
-                try:
-                    was_complete, complete = complete, _copy_back(keeper)
-                    if was_complete and complete:  # so `writer` has begun after it, and is itself not in the log
-                        time.sleep(max(0.0, deadline - time.monotonic()))
-                        _write_nothing(writer)
-                        break
-                    if not complete and time.monotonic() >= deadline:
-                        break
-                    if not complete:
-                        time.sleep(_POLL_SECONDS)
-                finally:
-                    writer.rollback()
+        deadline = self._last + self._patience(size)
+        complete = False
+        with no_waiting(writer):
+            while True:
+                was_complete, (busy, complete) = complete, _copy_back(keeper)
+                if was_complete and complete:  # so `writer` has begun after it, and is itself not in the log
+                    time.sleep(max(0.0, deadline - time.monotonic()))
+                    _write_nothing(writer)
+                    break
+                if busy or (not complete and time.monotonic() >= deadline):
+                    break
+                if not complete:
+                    time.sleep(_POLL_SECONDS)
+                writer.rollback()
+                if not begin(writer):
+                    break
+        writer.rollback()
+        if busy:  # with another program, which needs the write lock for a moment to do the same
+            time.sleep(max(0.0, deadline - time.monotonic()))
         self._size_at_last = self._size()
 
-    def _patience(self) -> float:
-        size = self._size()
+    def _patience(self, size: int) -> float:
         if size < self._size_at_patient + WAL_BYTES:
             return 0.0
         self._size_at_patient = size
@@ -93,7 +105,8 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
+def no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let the connection give up at once where another one holds a lock."""
     (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")
     try:
@@ -102,21 +115,21 @@ def _no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(f"PRAGMA busy_timeout = {patience}")
 
 
-def _begin(writer: sqlite3.Connection) -> bool:
-    """Take the write lock, unless another process has it."""
+def begin(writer: sqlite3.Connection) -> bool:
+    """Take the write lock, unless another connection has it."""
     try:
         writer.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return False
         raise
     return True
 
 
-def _copy_back(keeper: sqlite3.Connection) -> bool:
-    """Copy back what readers allow, and tell whether that was all."""
+def _copy_back(keeper: sqlite3.Connection) -> tuple[bool, bool]:
+    """Copy back what readers allow, and tell whether another program was at it, and whether that was all."""
     busy, frames, copied = keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return not busy and frames == copied
+    return bool(busy), not busy and frames == copied
 
 
 def _write_nothing(writer: sqlite3.Connection) -> None:

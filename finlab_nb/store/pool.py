@@ -1,4 +1,4 @@
-"""The connections to one database file: a bounded queue of them, transactions, and what happens on fork.
+"""The connections to one database file: a bounded stack of them, transactions, and what happens on fork.
 
 Every access of this process to the database goes through here, by Python's own SQLite library: a second copy of
 SQLite in the process, or a mere `open()` and `close()` of the file, would drop the POSIX locks that these connections
@@ -12,6 +12,10 @@ it at short random intervals.
 A fork must not inherit open connections: SQLite counts the locks of a process in its memory, and a child that
 inherits the count believes in locks that it does not have. So idle connections are closed before a fork, and a child
 that was forked while one was in use refuses to work instead of risking the file.
+
+Ctrl-C can strike between any two steps. Hence the locks here are plain ones in `with` statements, which it cannot
+strike between taking and holding (conditions, semaphores and queues of Python code leave their lock taken), and
+places in the pool are counted by weak references: one that was lost on the way is free again.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from finlab_nb.store import checkpoint
 WRITE_LOCK_SECONDS: Final = 60.0
 _READ_BUSY_MILLISECONDS: Final = 10_000
 _FORK_PATIENCE_SECONDS: Final = 2.0
+_RECHECK_SECONDS: Final = 0.1
 _CONNECTION_SETTINGS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",
@@ -53,13 +58,27 @@ _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that knows which file it opened, and can be watched by a weak reference."""
+    """A connection that knows which file it opened."""
 
     file: FileIdentity | None
 
 
+class _Slot:
+    """A place in the pool, taken for as long as anything refers to it, with the connection of whoever holds it."""
+
+    __slots__ = ("__weakref__", "connection")
+
+    def __init__(self) -> None:
+        self.connection: _Connection | None = None
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+
 class ConnectionPool:
-    """A thread-safe queue of up to `size` connections, opened on demand.
+    """A thread-safe stack of up to `size` connections, opened on demand.
 
     Parameters
     ----------
@@ -103,16 +122,17 @@ class ConnectionPool:
         _pools.add(self)
 
     def _reset(self) -> None:
-        self._slots: queue.LifoQueue[_Connection | None] = queue.LifoQueue()
-        for _ in range(self.size):
-            self._slots.put(None)
-        self._leased: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
+        self._slots_lock = threading.Lock()
+        self._idle: list[_Slot] = []
+        self._given_back: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._drained: list[_Slot] = []
         self._local = threading.local()
         self._write_lock = threading.Lock()
         self._keeper_lock = threading.Lock()
         self._keeper: _Connection | None = None
         self._keepers = 0
-        self._drained = 0
         self._checkpoints = checkpoint.Checkpoints(self.path)
 
     # Transactions -------------------------------------------------------------------------------------------------
@@ -120,7 +140,7 @@ class ConnectionPool:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside one read transaction; within a write transaction of this thread, its own."""
-        writer = getattr(self._local, "writer", None)
+        writer = self._own_writer()
         if writer is not None:
             with translated_errors(self.path):
                 yield writer
@@ -136,7 +156,7 @@ class ConnectionPool:
             try:
                 yield connection
             finally:
-                connection.rollback()
+                self._roll_back(connection)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -149,26 +169,40 @@ class ConnectionPool:
         PoolTimeoutError
             If no connection, or no write lock, is free in time.
         """
-        if getattr(self._local, "writer", None) is not None:
+        if self._own_writer() is not None:
             with self._savepoint() as connection:
                 yield connection
             return
         with translated_errors(self.path), self._lease() as connection:
             with self._writing(connection):
                 yield connection
+                self._own_writer()
                 connection.execute("COMMIT")
             self._checkpoint_if_due(connection)
 
+    def _own_writer(self) -> _Connection | None:
+        """Return the connection of this thread's write transaction, if it is in one."""
+        writer: _Connection | None = getattr(self._local, "writer", None)
+        if writer is not None and not writer.in_transaction:
+            raise StorageError(
+                f"the transaction on {self.path} has failed as a whole, nothing of it was saved; "
+                "do away with the cause and begin it again"
+            )
+        return writer
+
     @contextlib.contextmanager
     def _writing(self, connection: _Connection) -> Iterator[None]:
-        self._local.writer, self._local.depth = connection, 0
         try:
-            self._begin_immediate(connection)
+            self._begin_immediate(connection, WRITE_LOCK_SECONDS)
+            self._local.writer, self._local.depth = connection, 0
             yield
         finally:
             self._local.writer = None
-            if connection.in_transaction:
-                connection.rollback()
+            self._roll_back(connection)
+
+    def _roll_back(self, connection: _Connection) -> None:
+        if connection.in_transaction and not self._forked_in_use:  # what a fork left to a child belongs to the parent
+            connection.rollback()
 
     @contextlib.contextmanager
     def _savepoint(self) -> Iterator[sqlite3.Connection]:
@@ -188,37 +222,28 @@ class ConnectionPool:
             finally:
                 self._local.depth -= 1
 
-    def _begin_immediate(self, connection: _Connection) -> None:
-        deadline = time.monotonic() + WRITE_LOCK_SECONDS
-        if not self._write_lock.acquire(timeout=WRITE_LOCK_SECONDS):
-            raise PoolTimeoutError(f"no write lock on {self.path} within {WRITE_LOCK_SECONDS:.0f} s: {_WHO_HOLDS}")
-        try:
-            connection.execute("PRAGMA busy_timeout = 0")
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                        raise
-                    if time.monotonic() > deadline:
-                        raise PoolTimeoutError(
-                            f"no write lock on {self.path} within {WRITE_LOCK_SECONDS:.0f} s: {_WHO_HOLDS}"
-                        ) from error
+    def _begin_immediate(self, connection: _Connection, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._write_lock, checkpoint.no_waiting(connection):
+            while not checkpoint.begin(connection):
+                if time.monotonic() >= deadline:
+                    raise PoolTimeoutError(f"no write lock on {self.path} within {seconds:.0f} s: {_WHO_HOLDS}")
                 time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the writers, guards nothing
-        finally:
-            self._write_lock.release()
-            connection.execute(f"PRAGMA busy_timeout = {_READ_BUSY_MILLISECONDS}")
 
-    def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
+    def _checkpoint_if_due(self, connection: _Connection) -> None:
         if not self._checkpoints.due():
             return
         try:
+            self._begin_immediate(connection, self._checkpoints.lock_seconds)
             with self._keeping() as keeper:
                 self._checkpoints.run(connection, keeper)
+        except PoolTimeoutError:
+            _log.debug("the write-ahead log of %s is left to a later commit: others are writing", self.path)
         except (sqlite3.Error, StorageError):
             # The commit before it stands, and the caller must learn just that.
             _log.warning("the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
+        finally:
+            self._roll_back(connection)
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
@@ -233,7 +258,7 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection outside the queue that watches the file and does the checkpoints."""
+        """Lend the connection outside the pool that watches the file and does the checkpoints."""
         self._refuse_if_unusable()
         with self._keeper_lock:
             file = self._file_identity()
@@ -243,65 +268,84 @@ class ConnectionPool:
             if self._keeper is None:
                 self._keeper = self._connect()
                 self._keepers += 1
-            yield self._keeper
+            try:
+                yield self._keeper
+            except sqlite3.Error:
+                self._keeper.close()
+                self._keeper = None
+                raise
 
-    # The queue ----------------------------------------------------------------------------------------------------
+    # The stack ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _lease(self) -> Iterator[_Connection]:
-        connection = self._take()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def _take(self) -> _Connection:
         self._refuse_if_unusable()
-        connection = self._next_slot()
+        slot = self._next_slot()
         try:
-            if connection is not None and connection.file != self._file_identity():
-                connection.close()  # another file stands under the name now
-                connection = None
-            if connection is None:
-                connection = self._connect()
-            self._leased.add(connection)
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            self._slots.put(None)
+            yield self._connected(slot)
+        except BaseException as error:
+            if _spoils(error) and not self._forked_in_use:
+                slot.close()
             raise
-        return connection
+        finally:
+            self._give_back(slot)
 
-    def _next_slot(self) -> _Connection | None:
-        try:
-            return self._slots.get_nowait()
-        except queue.Empty:
-            pass
+    def _connected(self, slot: _Slot) -> _Connection:
+        self._refuse_if_unusable()
+        if slot.connection is not None and slot.connection.file != self._file_identity():
+            slot.close()  # another file stands under the name now
+        if slot.connection is None:
+            slot.connection = self._connect()
+        return slot.connection
+
+    def _next_slot(self) -> _Slot:
+        slot = self._free_slot()
+        if slot is not None:
+            return slot
         started = time.monotonic()
+        self._waiting += 1
         try:
-            return self._slots.get(timeout=self.timeout)
-        except queue.Empty:
-            # An exception can strike between a lease and its `with`; such a connection is gone, its slot is not.
-            gc.collect()
-            if len(self._leased) < self.size:
-                return None
+            while (slot := self._free_slot()) is None:
+                left = started + self.timeout - time.monotonic()
+                if left <= 0:
+                    break
+                with contextlib.suppress(queue.Empty):
+                    self._given_back.get(timeout=min(left, _RECHECK_SECONDS))
+        finally:
+            self._waiting -= 1
+            self.waits += 1
+            self.longest_wait = max(self.longest_wait, time.monotonic() - started)
+        if slot is None:
+            gc.collect()  # of what an exception has lost, a traceback may hold a cycle
+            slot = self._free_slot()
+        if slot is None:
             raise PoolTimeoutError(
                 f"no free connection to {self.path} within {self.timeout:g} s: all {self.size} are in use; "
                 "give them back sooner or open the store with a larger pool_size"
-            ) from None
-        finally:
-            self.waits += 1
-            self.longest_wait = max(self.longest_wait, time.monotonic() - started)
+            )
+        return slot
 
-    def _give_back(self, connection: _Connection) -> None:
-        self._leased.discard(connection)
-        if connection.in_transaction:
-            connection.rollback()
+    def _free_slot(self) -> _Slot | None:
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        with self._slots_lock:
+            if len(self._slots) >= self.size:
+                return None
+            slot = _Slot()
+            self._slots.add(slot)
+            return slot
+
+    def _give_back(self, slot: _Slot) -> None:
+        connection = slot.connection
+        if connection is not None:
+            if getattr(self._local, "writer", None) is connection:  # Ctrl-C struck before this was said
+                self._local.writer = None
+            self._roll_back(connection)
+        self._idle.append(slot)
+        if self._waiting:
+            self._given_back.put(None)
         if self._closed:
-            connection.close()
-            self._slots.put(None)
-        else:
-            self._slots.put(connection)
+            self._close_idle()
 
     @property
     def closed(self) -> bool:
@@ -311,7 +355,7 @@ class ConnectionPool:
     @property
     def in_use(self) -> int:
         """How many connections are lent at this moment."""
-        return len(self._leased)
+        return max(0, len(self._slots) - len(self._idle))
 
     def _connect(self, *, create: bool = False) -> _Connection:
         # Asked before: should the file be swapped in between, the next use notices.
@@ -359,17 +403,14 @@ class ConnectionPool:
             if self._keeper is not None:
                 self._keeper.close()
                 self._keeper = None
-        for _ in range(self._close_idle()):
-            self._slots.put(None)
+        self._close_idle()
 
-    def _close_idle(self) -> int:
-        taken = 0
-        with contextlib.suppress(queue.Empty):
-            while True:
-                connection = self._slots.get_nowait()
-                taken += 1
-                if connection is not None:
-                    connection.close()
+    def _close_idle(self) -> list[_Slot]:
+        taken = []
+        with contextlib.suppress(IndexError):
+            while not self._forked_in_use:
+                taken.append(self._idle.pop())
+                taken[-1].close()
         return taken
 
     def _refuse_if_unusable(self) -> None:
@@ -383,15 +424,13 @@ class ConnectionPool:
 
     def before_fork(self) -> None:
         """Close what is open, so that the child inherits nothing."""
-        self._drained = self._close_idle()
+        self._slots_lock.acquire()
         patience = time.monotonic() + _FORK_PATIENCE_SECONDS
         own = getattr(self._local, "writer", None)
-        while self._drained < self.size and own is None and time.monotonic() < patience and self._leased:
-            with contextlib.suppress(queue.Empty):
-                connection = self._slots.get(timeout=0.01)
-                self._drained += 1
-                if connection is not None:
-                    connection.close()
+        self._drained = self._close_idle()
+        while len(self._drained) < len(self._slots) and own is None and time.monotonic() < patience:
+            time.sleep(0.001)
+            self._drained += self._close_idle()
         self._keeper_lock.acquire()
         if self._keeper is not None:
             self._keeper.close()
@@ -400,15 +439,25 @@ class ConnectionPool:
     def after_fork_in_parent(self) -> None:
         """Open for business again."""
         self._keeper_lock.release()
-        for _ in range(self._drained):
-            self._slots.put(None)
+        self._idle += self._drained
+        self._drained = []
+        self._slots_lock.release()
 
     def after_fork_in_child(self) -> None:
         """Start empty; connections that were in use are left alone for good, for closing them would touch the file."""
-        inherited = list(self._leased)
-        self._forked_in_use = bool(inherited)
+        inherited = set(self._slots) - set(self._drained)
+        self._forked_in_use = self._forked_in_use or bool(inherited)
         _never_closed.extend(inherited)
         self._reset()
+
+
+def _spoils(error: BaseException) -> bool:
+    """Tell whether a connection is not to be used again: it has met a failure, or an interrupt between two steps."""
+    return (
+        not isinstance(error, Exception)
+        or isinstance(error, sqlite3.Error)
+        or isinstance(error.__cause__, sqlite3.Error)
+    )
 
 
 _WHO_HOLDS: Final = "another process is in a long write transaction; wait for it or end it, nothing was saved"

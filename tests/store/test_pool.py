@@ -57,8 +57,9 @@ def test_a_waiting_thread_gets_the_connection_that_comes_free(tmp_path: Path) ->
 
 def test_a_lease_that_an_exception_lost_gives_its_slot_back(opened: contextlib.closing[ConnectionPool]) -> None:
     with opened as connections:
-        connections._take()  # never given back, and nobody holds it
-        connections._take()
+        connections._next_slot()  # never given back, and nobody holds it
+        connections._next_slot()
+        assert connections.in_use == 0
         with connections.read() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
 

@@ -1,0 +1,128 @@
+"""Runs whose whole content follows from their note, journals of what was saved, and the check of one against the other.
+
+Started processes import this module: it loads nothing but the store.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Final
+
+import finlab_nb as fl
+
+LONG: Final = os.environ.get("FINLAB_NB_LONG") == "1"
+_FIRST_DAY: Final = date(2020, 1, 1)
+
+
+def processes() -> BaseContext:
+    """Return a way to start processes that costs milliseconds: each is forked from a clean one that knows the store."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "finlab_nb.store", "finlab_nb.lab"])
+    return context
+
+
+def content(note: str, largest: int = 60) -> dict[str, Any]:
+    """Return the arguments of `save_iteration` for a run with this note, with up to `largest` trades."""
+    chance = random.Random(note)
+    trades = [
+        {
+            "stock_code": f"{chance.randrange(1000, 9999)} 台積電",
+            "entry_date": (_FIRST_DAY + timedelta(days=day)).isoformat(),
+            "exit_date": (_FIRST_DAY + timedelta(days=day + 7)).isoformat(),
+            "entry_price": chance.uniform(1, 1000),
+            "exit_price": chance.uniform(1, 1000),
+            "position_size": float(chance.randrange(-1000, 1000)),
+            "profit_loss": chance.gauss(0, 1000),
+        }
+        for day in range(chance.randint(1, largest))
+    ]
+    equity = {
+        (_FIRST_DAY + timedelta(days=day)).isoformat(): chance.uniform(1, 1e6) for day in range(chance.randint(1, 60))
+    }
+    return {
+        "trades": trades,
+        "equity": equity,
+        "metrics": {
+            "annualized_return": chance.gauss(0, 1),
+            "sharpe_ratio": chance.gauss(0, 1),
+            "max_drawdown": -chance.random(),
+            "win_rate": chance.random(),
+            "total_trades": len(trades),
+        },
+        "extra_metrics": {"sortino": chance.gauss(0, 1), "profit_factor": float("inf")},
+        "suggestions": [{"priority": "high", "description": f"after {note}", "learning_references": ["書", 1]}],
+        "parameters": {"trades": len(trades), "equity": len(equity)},
+        "tags": ["daily", note],
+        "note": note,
+    }
+
+
+def check_whole(loaded: dict[str, Any], largest: int = 60) -> None:
+    """Check that `load_iteration` gave all that was saved under this note, and nothing else."""
+    expected = content(loaded["note"], largest)
+    expected["equity"] = [{"date": day, "equity": value} for day, value in expected["equity"].items()]
+    suggestions = [one["description"] for one in loaded["suggestions"]]
+    assert suggestions == [one["description"] for one in expected.pop("suggestions")], loaded["note"]
+    for name, value in expected.items():
+        assert loaded[name] == value, (loaded["note"], name)
+
+
+class Journal:
+    """One writer's list of the notes whose save has returned."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self._file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def add(self, note: str) -> None:
+        os.write(self._file, f"{note}\n".encode())
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def acknowledged(folder: Path) -> set[str]:
+    """Return the notes in all journals."""
+    return {note for path in folder.iterdir() for note in path.read_text().splitlines()}
+
+
+def check_store(path: Path, journaled: Iterable[str], largest: int = 60) -> set[str]:
+    """Check that a store which nobody uses is sound, holds every journaled run, and each run it holds is whole.
+
+    Returns
+    -------
+    set of str
+        The notes of the runs that it holds.
+    """
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    ids = [key for (key,) in connection.execute("SELECT iteration_id FROM iterations")]
+    connection.close()
+    notes = []
+    with fl.StorageManager(path) as store:
+        for key in ids:
+            run = store.load_iteration(key)
+            check_whole(run, largest)
+            notes.append(run["note"])
+    stored = set(notes)
+    assert len(notes) == len(stored), "a run was stored twice"
+    assert set(journaled) <= stored, "an acknowledged run is lost"
+    return stored
+
+
+def wait_for(true: Callable[[], Any], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
