@@ -226,7 +226,7 @@ def test_a_manifest_that_is_no_manifest_counts_as_none(backups):
 
 
 def test_a_database_in_use_is_not_taken_for_a_backup(filled):
-    with pytest.raises(fl.StorageError, match="in use"):
+    with pytest.raises(fl.StorageError, match="open in this process, and no backup"):
         verify_backup(filled.path)
 
 
@@ -514,3 +514,13 @@ def test_importing_the_package_loads_no_scheduler():
 def test_the_names_of_the_package_are_those_of_the_modules():
     assert fl.BackupScheduler is scheduling.BackupScheduler
     assert files.verify_backup is verify_backup
+
+
+def test_a_database_that_is_open_here_is_never_read_as_a_backup(tmp_path):
+    """Its log is empty, so that only this process knows that it is in use."""
+    with fl.StorageManager(tmp_path / "open.db") as store:
+        with store.pool.read() as connection:
+            connection.execute("SELECT 1 FROM strategies").fetchall()
+        assert not Path(f"{store.path}-wal").exists() or Path(f"{store.path}-wal").stat().st_size == 0
+        with pytest.raises(fl.StorageError, match="open in this process, and no backup"):
+            verify_backup(store.path)

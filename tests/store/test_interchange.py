@@ -243,7 +243,7 @@ def test_the_database_is_never_taken_for_an_export_file(tmp_path: Path) -> None:
         before = store.path.read_bytes()
         for name in ("research.json", "link.json", "symlink.json", "wal.json"):
             for call in (store.import_results, lambda path: store.export_results([], path)):
-                with pytest.raises(ValueError, match="belongs to the open database"):
+                with pytest.raises(ValueError, match="belongs to an open database"):
                     call(tmp_path / name)
         assert store.path.read_bytes() == before
 
@@ -360,9 +360,9 @@ def test_long_lines_of_descent_arrive(store: fl.StorageManager, other: fl.Storag
 
 def test_an_import_counts_as_one_change(store: fl.StorageManager, runs: list[str], tmp_path: Path) -> None:
     path = store.export_results(runs, tmp_path / "runs.json")
-    [(_, _, before)] = rows(store)["store_state"]
+    [(_, _, before, *_)] = rows(store)["store_state"]
     store.import_results(path)
-    [(_, _, after)] = rows(store)["store_state"]
+    [(_, _, after, *_)] = rows(store)["store_state"]
     assert after == before + 1
 
 
@@ -981,3 +981,10 @@ def test_2_500_000_trades_pass_within_300_megabytes(request: pytest.FixtureReque
     with sqlite3.connect(tmp_path / "copy.db") as connection:
         assert connection.execute("SELECT count(*) FROM trades").fetchone() == (count * 500,)
     connection.close()
+
+
+def test_another_database_that_is_open_here_is_never_read_as_an_export(store, tmp_path):
+    with fl.StorageManager(tmp_path / "other.json") as other:
+        for call in (store.import_results, lambda path: store.export_results([], path)):
+            with pytest.raises(ValueError, match="belongs to an open database"):
+                call(other.path)

@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.store.durable import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.pool import is_open_here
 from finlab_nb.store.soundness import Contents, inspected
 
 PREFIX: Final = "backtest_backup_"
@@ -173,7 +174,15 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def refuse_live(path: Path) -> None:
-    """Refuse a file with a write-ahead log or a journal beside it: it is in use, or not complete without that."""
+    """Refuse a database that is open in this process: to read it would drop its locks.
+
+    So is one with a write-ahead log or a journal beside it: it is in use, or not complete without that.
+    """
+    if is_open_here(path):
+        raise StorageError(
+            f"{path} is a database that is open in this process, and no backup; "
+            "make one by BackupScheduler.backup_now()"
+        )
     for suffix in ("-wal", "-journal"):
         with translated_os_errors(path), contextlib.suppress(FileNotFoundError):
             if path.with_name(path.name + suffix).stat().st_size > 0:

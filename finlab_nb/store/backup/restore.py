@@ -87,8 +87,7 @@ def _check_paths(source: Path, database: Path) -> None:
             raise StorageError(f"the folder {database.parent} does not exist; create it first")
         if database.exists() and database.samefile(source):
             raise StorageError(f"{source} is the database itself; name a backup of it")
-    if pool.is_open_here(source):
-        raise StorageError(f"{source} is a database that is open in this process, and no backup")
+    files.refuse_live(source)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from finlab_nb.errors import StorageError
 from finlab_nb.records import new_id
 from finlab_nb.store.durable import flush_folder
+from finlab_nb.store.pool import is_open_here
 
 Write: TypeAlias = Callable[[bytes], object]
 
@@ -67,8 +68,8 @@ def export_path(path: str | os.PathLike[str], database: Path) -> Path:
     if not found.name.lower().endswith(_ENDINGS):
         raise ValueError(f"path is {os.fspath(path)!r}; its name must end in {', '.join(_ENDINGS)}")
     for part in (Path(f"{database}{companion}") for companion in _COMPANIONS):
-        if found == part or _same_file(found, part):
-            raise ValueError(f"path is {os.fspath(path)!r}, which belongs to the open database; choose another file")
+        if found == part or _same_file(found, part) or is_open_here(found):
+            raise ValueError(f"path is {os.fspath(path)!r}, which belongs to an open database; choose another file")
     return found
 
 
