@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from finlab_nb.query.engine import Engine
+from finlab_nb.query.exports import export_frames
 from finlab_nb.query.frames import Frames
 from finlab_nb.store import StorageManager
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from finlab_nb.widgets import Explorer
 
 
@@ -60,10 +59,17 @@ class Lab:
         self.frames = Frames(self._engine)
         self.strategies = self.frames.strategies
         self.iterations = self.frames.iterations
+        self.best = self.frames.best
+        self.progress = self.frames.progress
         self.metrics = self.frames.metrics
         self.trades = self.frames.trades
+        self.by_stock = self.frames.by_stock
+        self.by_period = self.frames.by_period
         self.equity = self.frames.equity
+        self.returns = self.frames.returns
         self.suggestions = self.frames.suggestions
+        self.sql = self.frames.sql
+        self.relation = self.frames.relation
 
     def __enter__(self) -> Self:
         return self
@@ -76,9 +82,20 @@ class Lab:
     def __repr__(self) -> str:
         return f"Lab({str(self.store.path)!r})"
 
-    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return the answer to a SELECT; see `Frames.sql`."""
-        return self.frames.sql(query, params)
+    def export_frames(
+        self,
+        directory: str | os.PathLike[str],
+        tables: str | Iterable[str] | None = None,
+        format: str = "parquet",  # noqa: A002 - the word that pandas users expect
+        where: str | None = None,
+        *,
+        partition_by: str | None = None,
+        progress: bool = True,
+    ) -> list[Path]:
+        """Write tables to files, all of one moment, and return their paths; see `query.exports.export_frames`."""
+        return export_frames(
+            self.frames, directory, tables, format, where, partition_by=partition_by, progress=progress
+        )
 
     def explore(self) -> Explorer:
         """Return the explorer: a table of runs, and the curves, metrics and suggestions of those selected."""

@@ -18,6 +18,7 @@ import sqlite3
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ import duckdb
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query import tail
+from finlab_nb.query.asking import Asker
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose
 from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal
@@ -40,6 +42,7 @@ Range = tuple[int, int]
 _SEALED_ROWS: Final = 16_384  # so many rows of the tail are worth a segment
 _MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
 _MERGED_SEGMENTS: Final = 4
+_LENT_MOMENTS: Final = 8  # each of them keeps its rows from being tidied away
 _BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
 _LEAST_ROWID: Final = -(2**63)
 
@@ -65,6 +68,15 @@ class _Copy:
 
     def stale(self, segment: Segment) -> set[int]:
         return segment.stale_buckets(self.stamps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """A moment that relations were handed out of; it lasts as long as the transaction of its cursor."""
+
+    version: tuple[int, ...]
+    cursor: duckdb.DuckDBPyConnection
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,8 @@ class Engine:
 
     def _start(self) -> None:
         self._lock = threading.RLock()
+        self._asker = Asker()
+        self._lent: deque[_Lent] = deque(maxlen=_LENT_MOMENTS)
         self.reader = Reader(self._pool.path)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._folder: SegmentFolder | None = None
@@ -121,17 +135,28 @@ class Engine:
     def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer], *, final: bool = False) -> Answer:
         try:
             self.refresh()
-            with self._connection().cursor() as cursor:
-                cursor.execute("BEGIN TRANSACTION")
-                try:
-                    return question(cursor)
-                finally:
-                    with contextlib.suppress(duckdb.Error):
-                        cursor.execute("ROLLBACK")
+            return self._asker.ask(self._connection(), question)
         except duckdb.IOException as error:
             if final:
                 raise QueryError(f"the cache of {self._pool.path} cannot be read: {error}") from error
             raise
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+    def lend(self, view: str) -> duckdb.DuckDBPyRelation:
+        """Return a view as a relation that stays at this moment until `close`, or until several later ones are lent."""
+        try:
+            with self._lock:
+                self.refresh()
+                assert self._version is not None  # noqa: S101
+                if not self._lent or self._lent[-1].version != self._version:
+                    cursor = self._connection().cursor()
+                    cursor.execute("BEGIN TRANSACTION READ ONLY")
+                    if len(self._lent) == _LENT_MOMENTS:
+                        self._lent[0].cursor.close()
+                    paths = tuple(segment.path for segment in self.segments())
+                    self._lent.append(_Lent(self._version, cursor, paths))
+                return self._lent[-1].cursor.table(view)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
@@ -168,12 +193,21 @@ class Engine:
         """Stop the reader and let go of DuckDB. Closing twice is fine."""
         with self._lock:
             self.reader.close()
+            self._asker.close()
+            while self._lent:
+                self._lent.popleft().cursor.close()
             if self._duck is not None:
                 self._duck.close()
             self._duck = None
             self.forget()
             if self._temporary is not None:
                 self._temporary.cleanup()
+
+    @property
+    def own_paths(self) -> tuple[Path, Path]:
+        """The SQLite file and the cache folder."""
+        self._connection()
+        return self._pool.path, self._root
 
     @property
     def folder(self) -> SegmentFolder | None:
@@ -330,7 +364,8 @@ class Engine:
                 self._seal(copy, *due)
                 changed = True
         if changed:
-            self._folder.remove_old(one.path for one in self.segments())
+            lent = [path for moment in self._lent for path in moment.paths]
+            self._folder.remove_old([*lent, *(one.path for one in self.segments())])
 
     @staticmethod
     def _due(copy: _Copy) -> Range | None:
@@ -380,6 +415,8 @@ def _connect(cache_root: Path) -> duckdb.DuckDBPyConnection:
         "SET TimeZone = 'UTC'",
         "SET enable_progress_bar = false",
         "SET parquet_metadata_cache = true",
+        # It would look for variables in this package's own functions; `Frames.sql` looks where the caller is.
+        "SET python_enable_replacements = false",
         f"SET temp_directory = {literal(str(spill))}",
         # A query can read the segments and nothing else: no file of the disk, above all not the live database, and no
         # extension, above all not the one for SQLite.

@@ -72,6 +72,8 @@ class SegmentFolder:
     def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
         """Return the cache folder: the wanted one, the one beside the database, or a temporary one."""
         root = database.with_name(database.name + ".cache") if wanted is None else wanted
+        if database.is_relative_to(root):  # what is in the cache folder can be read in queries
+            root = root / (database.name + ".cache")
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):

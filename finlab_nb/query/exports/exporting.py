@@ -1,0 +1,248 @@
+"""Export: which rows go into which files, and how the files take their places."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from finlab_nb.query.exports.formats import FORMATS, Format, select
+from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
+from finlab_nb.query.frames import arguments
+from finlab_nb.query.frames.questions import Questions, Views, where_text
+from finlab_nb.query.frames.wide import wide
+from finlab_nb.query.tables import TABLES, Table, literal
+from finlab_nb.records import new_id
+from finlab_nb.store.durable import flush_folder, translated_os_errors
+from finlab_nb.store.interchange.files import ProgressBar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS: Final = 122_880
+_COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
+_CHOSEN: Final = "SELECT iteration_id FROM exported_iterations"
+_OF_CHOSEN: Final = f"iteration_id IN ({_CHOSEN})"
+_STRATEGIES_OF_CHOSEN: Final = f"strategy_id IN (SELECT strategy_id FROM iterations WHERE {_OF_CHOSEN})"
+_PARTITIONS: Final = (
+    "SELECT DISTINCT strategy_id FROM iterations WHERE {condition} AND strategy_id IS NOT NULL ORDER BY 1"
+)
+_OF_STRATEGY: Final = "iteration_id IN (SELECT iteration_id FROM iterations WHERE strategy_id = {strategy})"
+_OF_NO_STRATEGY: Final = """(iteration_id IS NULL OR iteration_id NOT IN (
+    SELECT iteration_id FROM iterations WHERE strategy_id IS NOT NULL AND iteration_id IS NOT NULL))"""
+_NO_STRATEGY: Final = "__HIVE_DEFAULT_PARTITION__"  # what readers of partitioned Parquet take for missing
+
+
+def export_frames(
+    frames: Questions,
+    directory: str | os.PathLike[str],
+    tables: str | Iterable[str] | None = None,
+    format: str = "parquet",  # noqa: A002 - the word that pandas users expect
+    where: str | None = None,
+    *,
+    partition_by: str | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Write tables to files named after them, all of one moment, and return the paths.
+
+    Rows pass through in pieces, so that memory does not grow with the book. Each file is written under a temporary
+    name and flushed, and all take their places when the last one is complete: a failed export changes nothing.
+
+    Parameters
+    ----------
+    frames
+        The questions to ask.
+    directory
+        The folder, created if need be. Files of the same names in it are replaced.
+    tables
+        Of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``; by default all.
+    format
+        - ``parquet``: typed; the one for large books.
+        - ``feather``: typed, Arrow's own file format.
+        - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, nothing between the commas where unknown.
+        - ``json``: a list of objects, one a line; infinite figures are the texts "Infinity" and "-Infinity".
+        - ``xlsx``: one sheet a file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
+
+        In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it, for
+        spreadsheets would run it as a formula. Numbers stay as they are.
+    where
+        An SQL condition on the columns of `Frames.iterations`: only rows of these runs are written, and the
+        strategies that they belong to.
+    partition_by
+        ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
+        ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. The table of strategies
+        stays one file.
+    progress
+        Show a progress bar on stderr when it takes more than a second.
+
+    Returns
+    -------
+    list of Path
+        The files, or with `partition_by` the folders, in the order of the tables.
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong, or a table does not fit into a sheet of Excel.
+    QueryError
+        If the condition is wrong.
+    StorageError
+        If a file cannot be written, or the library for Excel is missing.
+    """
+    chosen = list(TABLES) if tables is None else arguments.texts("tables", tables)
+    for name in chosen:
+        arguments.one_of("tables", name, list(TABLES))
+    form = FORMATS[arguments.one_of("format", format, list(FORMATS))]
+    if (
+        partition_by is not None
+        and arguments.one_of("partition_by", partition_by, ["strategy"])
+        and format != "parquet"
+    ):
+        raise ValueError(f"partition_by goes with format 'parquet' only, not with {format!r}")
+    if format == "xlsx":
+        load_xlsxwriter()
+    condition = None if where is None else where_text(where)
+    folder = _folder(directory)
+
+    def question(views: Views) -> list[Path]:
+        if condition is not None:
+            _choose(views, condition)
+        with translated_os_errors(folder):
+            export = _Export(views, folder, form, condition is not None, partition_by is not None)
+            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=progress)
+
+    return frames.ask(question)
+
+
+def _folder(directory: str | os.PathLike[str]) -> Path:
+    if not isinstance(directory, (str, os.PathLike)) or not isinstance(os.fspath(directory), str):
+        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
+    if "\0" in os.fspath(directory) or not os.fspath(directory):
+        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
+    return Path(directory).expanduser().resolve()
+
+
+def _choose(views: Views, condition: str) -> None:
+    query = wide(views, "true", {}).selected("iteration_id", where=condition)
+    views.check_select(query)
+    views.execute(f"CREATE TEMP TABLE exported_iterations AS {query}")
+
+
+class _Export:
+    """One export under way."""
+
+    def __init__(self, views: Views, folder: Path, form: Format, narrowed: bool, partitioned: bool) -> None:
+        self._views = views
+        self._folder = folder
+        self._form = form
+        self._narrowed = narrowed
+        self._partitioned = partitioned
+
+    def run(self, tables: list[Table], refused: tuple[Path, Path], *, progress: bool) -> list[Path]:
+        """Write all tables beside their places, then put them there."""
+        targets = [self._target(table) for table in tables]
+        for target in targets:
+            _refuse_own(target, *refused)
+        counts = [self._count(table) for table in tables]
+        for table, count in zip(tables, counts, strict=True):
+            if self._form is FORMATS["xlsx"] and count >= MOST_ROWS:
+                raise ValueError(
+                    f"{table.name} has {count:,} rows; a sheet of Excel holds {MOST_ROWS - 1:,} below its header: "
+                    "choose fewer runs by 'where', or export to 'parquet'"
+                )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        drafts = [self._folder / f".{new_id()}.tmp" for _ in tables]
+        try:
+            with ProgressBar("export", sum(counts), "rows", shown=progress) as bar:
+                for table, draft in zip(tables, drafts, strict=True):
+                    self._write(table, draft, bar)
+            for draft, target in zip(drafts, targets, strict=True):
+                _put_in_place(draft, target)
+            flush_folder(self._folder)
+        finally:
+            for draft in drafts:
+                _remove(draft)
+        return targets
+
+    def _is_partitioned(self, table: Table) -> bool:
+        return self._partitioned and table.name != "strategies"
+
+    def _target(self, table: Table) -> Path:
+        return self._folder / (table.name if self._is_partitioned(table) else table.name + self._form.ending)
+
+    def _condition(self, table: Table) -> str:
+        if not self._narrowed:
+            return "true"
+        return _STRATEGIES_OF_CHOSEN if table.name == "strategies" else _OF_CHOSEN
+
+    def _count(self, table: Table) -> int:
+        query = f"SELECT count(*) FROM {table.name} WHERE {self._condition(table)}"
+        return int(self._views.rows(query)[0][0])
+
+    def _write(self, table: Table, draft: Path, bar: ProgressBar) -> None:
+        if not self._is_partitioned(table):
+            self._write_file(draft, f"{select(self._form, table)} WHERE {self._condition(table)}", bar)
+            return
+        draft.mkdir()
+        head = select(self._form, table, without="strategy_id")
+        for name, part in self._partitions(table):
+            folder = draft / f"strategy_id={quote(name, safe='')}"
+            folder.mkdir()
+            query = f"{head} WHERE {self._condition(table)} AND {part}"
+            self._write_file(folder / f"part-0{self._form.ending}", query, bar)
+            flush_folder(folder)
+        flush_folder(draft)
+
+    def _partitions(self, table: Table) -> Iterator[tuple[str, str]]:
+        """Yield the name of each partition that has rows, and the condition of its rows."""
+        condition = _OF_CHOSEN if self._narrowed else "true"
+        names = [name for (name,) in self._views.rows(_PARTITIONS.format(condition=condition))]
+        parts = [(name, _OF_STRATEGY.format(strategy=literal(name))) for name in names]
+        for name, part in [*parts, (_NO_STRATEGY, _OF_NO_STRATEGY)]:
+            if self._views.rows(f"SELECT 1 FROM {table.name} WHERE {self._condition(table)} AND {part} LIMIT 1"):
+                yield name, part
+
+    def _write_file(self, path: Path, query: str, bar: ProgressBar) -> None:
+        rows: pa.RecordBatchReader = self._views.execute(query).to_arrow_reader(_BATCH_ROWS)
+        with self._form.writing(path, rows.schema) as write:
+            for batch in rows:
+                write(batch)
+                bar.update(batch.num_rows)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_own(target: Path, database: Path, cache: Path) -> None:
+    """Refuse to write over the database, or where its cache is tidied up."""
+    if target in {database.with_name(database.name + companion) for companion in _COMPANIONS}:
+        raise ValueError(
+            f"directory is {str(target.parent)!r}, where {target.name} is the open database; choose another"
+        )
+    if target.is_relative_to(cache):
+        raise ValueError(f"directory is {str(target.parent)!r}, inside the cache of the database; choose another")
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    if not draft.is_dir():
+        draft.replace(target)
+        return
+    old = target.with_name(f".{new_id()}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(old)
+    draft.rename(target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""The questions that researchers ask, as SQL over named views, answered as pandas DataFrames.
+
+Ids and texts are Arrow-backed strings (``str`` of pandas 3, ``string[pyarrow]`` of pandas 2), figures float64, counts
+int64, flags bool, dates naive datetime64[us] and timestamps datetime64[us, UTC]. Counts that can be unknown
+(total_trades, whole parameters) are Int64. An empty answer has the same columns and dtypes. Only where another program
+has left something else in place of a flag or a count, which is missing then, the column is boolean or Int64.
+"""
+
+from finlab_nb.query.frames.curves import CurveFrames
+from finlab_nb.query.frames.free import FreeFrames
+from finlab_nb.query.frames.runs import RunFrames
+from finlab_nb.query.frames.trades import TradeFrames
+
+__all__ = ["Frames"]
+
+
+class Frames(RunFrames, TradeFrames, CurveFrames, FreeFrames):
+    """Answers over one store, each of its newest moment.
+
+    Values that another program wrote and that are no number, date or JSON are missing in an answer; one
+    BadDataWarning an answer counts them.
+
+    Parameters
+    ----------
+    engine
+        What stands behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
+        tags``.
+    """

@@ -1,0 +1,112 @@
+"""Questions about equity curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from finlab_nb.analysis import daily_returns
+from finlab_nb.query.frames.arguments import Ids, texts
+from finlab_nb.query.frames.questions import Questions, Views, among
+
+_IDS: Final = "SELECT DISTINCT iteration_id FROM equity WHERE iteration_id IS NOT NULL ORDER BY 1"
+_POINTS: Final = """
+    SELECT place, date, equity FROM equity JOIN (
+        SELECT unnest($ids::VARCHAR[]) AS iteration_id, generate_subscripts($ids::VARCHAR[], 1) - 1 AS place
+    ) USING (iteration_id)
+    WHERE {condition} AND date IS NOT NULL AND equity IS NOT NULL ORDER BY place, date, equity_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """The known points of some curves, by curve and in the order of time; of a curve its place among the ids."""
+
+    ids: list[str]
+    places: NDArray[np.int64]
+    dates: NDArray[np.datetime64]
+    values: NDArray[np.float64]
+
+    def wide(self) -> pd.DataFrame:
+        """Return the points side by side; of several on one date the last one stored counts."""
+        rows, dates = pd.factorize(self.dates, sort=True)
+        table = np.full((len(dates), len(self.ids)), np.nan)
+        table[rows, self.places] = self.values
+        index = pd.DatetimeIndex(np.asarray(dates, dtype="datetime64[us]"), name="date")
+        return pd.DataFrame(table, index=index, columns=pd.Index(self.ids, dtype=object, name="iteration_id"))
+
+
+class CurveFrames(Questions):
+    """Equity curves and their daily returns, side by side."""
+
+    def equity(self, iterations: Ids = None) -> pd.DataFrame:
+        """Return equity curves side by side.
+
+        Parameters
+        ----------
+        iterations
+            Ids of runs; by default all that have a curve.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by date; one column a run, named by its id, in the order asked for: account value in currency,
+            NaN where the run has no point.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no run with one of the ids.
+        """
+        return self._points(iterations).wide()
+
+    def returns(self, iterations: Ids = None) -> pd.DataFrame:
+        """Return the daily returns of equity curves side by side, as they enter the Sharpe ratio.
+
+        Parameters
+        ----------
+        iterations
+            Ids of runs; by default all that have a curve.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by date; one column a run, named by its id, in the order asked for: the fraction that
+            `analysis.daily_returns` gives, NaN where the run has none.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no run with one of the ids.
+        """
+        points = self._points(iterations)
+        bounds = np.searchsorted(points.places, np.arange(len(points.ids) + 1))
+        returns = [
+            daily_returns(pd.Series(points.values[first:last], index=pd.DatetimeIndex(points.dates[first:last])))
+            for first, last in pairwise(bounds)
+        ]
+        empty: list[Any] = [np.empty(0)]
+        return _Points(
+            points.ids,
+            np.repeat(np.arange(len(returns)), [len(one) for one in returns]),
+            np.concatenate([np.empty(0, dtype="datetime64[us]"), *(one.index.to_numpy() for one in returns)]),
+            np.concatenate(empty + [one.to_numpy() for one in returns]),
+        ).wide()
+
+    def _points(self, iterations: Ids) -> _Points:
+        wanted = None if iterations is None else texts("iterations", iterations)
+
+        def question(views: Views) -> _Points:
+            if wanted is None:
+                ids, condition = [one for (one,) in views.rows(_IDS)], "true"
+            else:
+                views.check_ids(wanted)
+                ids, condition = wanted, among(wanted)
+            answer = views.execute(_POINTS.format(condition=condition), {"ids": ids}).fetchnumpy()
+            return _Points(ids, *(np.ma.getdata(answer[name]) for name in ("place", "date", "equity")))
+
+        return self.ask(question)

@@ -1,0 +1,162 @@
+"""A researcher's own SQL."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from finlab_nb.errors import QueryError
+from finlab_nb.query.frames import arguments
+from finlab_nb.query.frames.questions import Questions, Views
+from finlab_nb.query.tables import TABLES
+
+Lookup: TypeAlias = Callable[[str], Any]
+
+_UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+?) does not exist!", re.DOTALL)
+_INNER_SCOPES: Final = ("<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
+
+class FreeFrames(Questions):
+    """Whatever else one may ask."""
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        frames: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Return the answer to a SELECT in DuckDB's SQL; it cannot write, and reads no file.
+
+        Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
+
+        Parameters
+        ----------
+        query
+            One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
+            Any other table name means the caller's variable of this name, local or else global: a DataFrame of pandas
+            or polars, or a table of pyarrow; without its index. A view wins over a variable.
+        params
+            Values for ``?`` or ``$name`` in it.
+        frames
+            Further tables by name, where variables do not do.
+
+        Raises
+        ------
+        QueryError
+            If it is no SELECT, or DuckDB refuses it.
+        ValueError
+            If another argument is wrong.
+
+        Examples
+        --------
+        >>> import finlab_nb as fl
+        >>> watched = pd.DataFrame({"stock_code": ["2330", "2317"]})
+        >>> with fl.Lab(":memory:") as lab:
+        ...     found = lab.sql("SELECT count(*) AS trades FROM trades JOIN watched USING (stock_code)")
+        >>> found["trades"].item()
+        0
+        """
+        text, values = arguments.one_text("query", query), arguments.bound_values(params)
+        given = _given_frames(frames)
+        lookup = _variables(sys._getframe(1))  # noqa: SLF001 - the documented way to find a caller
+
+        def question(views: Views) -> pd.DataFrame:
+            views.check_select(text)
+            for name, frame in given.items():
+                views.connection.register(name, frame)
+            return _with_variables(views, text, values, lookup)
+
+        return self.ask(question)
+
+    def relation(self, view: str) -> duckdb.DuckDBPyRelation:
+        """Return a view as a relation of DuckDB, for tools that work with those.
+
+        The relation, and all that is made of it, shows the moment at which it was handed out, whatever is written
+        later. It is good until the lab is closed or relations of eight later moments were handed out; after that it
+        raises duckdb.Error. It cannot write.
+
+        Parameters
+        ----------
+        view
+            One of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such view.
+
+        Examples
+        --------
+        >>> import finlab_nb as fl
+        >>> with fl.Lab(":memory:") as lab:
+        ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
+        [(0,)]
+        """
+        return self._engine.lend(arguments.one_of("view", view, list(TABLES)))
+
+
+def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd.DataFrame:
+    """Answer a query; a table that is unknown is looked up among the caller's variables."""
+    known: set[str] = set()
+    while True:
+        try:
+            return views.frame(query, values)
+        except duckdb.CatalogException as error:
+            unknown = _UNKNOWN_TABLE.search(str(error))
+            if unknown is None or unknown[1].lower() in known:
+                raise
+            value = lookup(unknown[1])
+            if value is None:
+                raise
+            views.connection.register(unknown[1], _table(unknown[1], value))
+            known.add(unknown[1].lower())
+
+
+def _variables(frame: FrameType | None) -> Lookup:
+    """Return what finds a variable as the code outside this package sees it, None if there is none."""
+    package = __name__.partition(".")[0]
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+    scopes: list[Mapping[str, Any]] = []
+    while frame is not None:
+        scopes.append(frame.f_locals)
+        if frame.f_code.co_name not in _INNER_SCOPES:
+            scopes.append(frame.f_globals)
+            break
+        frame = frame.f_back
+
+    def lookup(name: str) -> Any:
+        return next((scope[name] for scope in scopes if name in scope), None)
+
+    return lookup
+
+
+def _given_frames(frames: Mapping[str, Any] | None) -> dict[str, Any]:
+    if frames is None:
+        return {}
+    if not isinstance(frames, Mapping):
+        raise ValueError(f"frames is {frames!r}; it must be a dict of names and DataFrames")
+    for name in frames:
+        if not isinstance(name, str) or name.lower() in TABLES:
+            raise ValueError(f"frames has the name {name!r}; it must be text, and not the name of a view")
+    return {name: _table(name, value) for name, value in frames.items()}
+
+
+def _table(name: str, value: Any) -> Any:
+    """Return a value in a form that DuckDB can scan without reading any file."""
+    if isinstance(value, (pd.DataFrame, pa.Table)):
+        return value
+    if hasattr(value, "__arrow_c_stream__") and not isinstance(value, pd.Series):
+        return pa.table(value)
+    raise QueryError(
+        f"the query reads {name}, and the variable {name} is a {type(value).__name__}; it must be a DataFrame of "
+        "pandas or polars, or a table of pyarrow"
+    )

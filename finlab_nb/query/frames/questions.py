@@ -1,0 +1,225 @@
+"""How a question is asked and its answer becomes a DataFrame, the same for all subjects."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError
+from finlab_nb.query.frames.arguments import Ids, one_text, texts
+from finlab_nb.query.tables import TABLES, literal
+
+if TYPE_CHECKING:
+    from finlab_nb.query.engine import Engine
+
+Answer = TypeVar("Answer")
+
+_UNKNOWN_IDS: Final = """
+    SELECT id FROM (SELECT unnest($ids::VARCHAR[]) AS id) WHERE id NOT IN (
+        SELECT iteration_id FROM iterations WHERE iteration_id IS NOT NULL)"""
+_KNOWN_STRATEGY: Final = "SELECT 1 FROM strategies WHERE strategy_id = $strategy OR name = $strategy LIMIT 1"
+
+_NULLABLE: Final[dict[Any, Any]] = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+_STRINGS: Final[dict[Any, Any]] = (
+    {}
+    if pd.__version__ >= "3"
+    else {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
+)
+# These change the engine for good or take addresses of memory, though they look like SELECTs.
+_REFUSED_FUNCTIONS: Final = re.compile(
+    r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
+    r'force_checkpoint|json_execute_serialized_sql|arrow_scan(?:_dumb)?|pandas_scan|python_map_function|seq_scan)"?\s*\('
+    r'|\b(query(?:_table)?)"?\s*\(',
+    re.IGNORECASE,
+)
+
+
+class Views:
+    """The views at one moment, as a question sees them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.asked: list[str] = []
+
+    def execute(self, query: str, values: Any = None) -> duckdb.DuckDBPyConnection:
+        """Ask one query."""
+        self.asked.append(query)
+        return self.connection.execute(query, values) if values else self.connection.execute(query)
+
+    def rows(self, query: str, values: Any = None) -> list[Any]:
+        """Return the rows of an answer."""
+        return self.execute(query, values).fetchall()
+
+    def frame(self, query: str, values: Any = None) -> pd.DataFrame:
+        """Return an answer as a DataFrame."""
+        return to_frame(self.execute(query, values).to_arrow_table())
+
+    def check_ids(self, ids: Sequence[str]) -> None:
+        """Refuse ids that no iteration has."""
+        if not ids:
+            return
+        unknown = self.connection.execute(_UNKNOWN_IDS, {"ids": list(ids)}).fetchall()
+        if unknown:
+            more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
+            raise IterationNotFoundError(f"iterations holds {unknown[0][0]!r}; no iteration has this id{more}")
+
+    def check_strategy(self, strategy: str) -> None:
+        """Refuse what is neither the id nor the name of a strategy."""
+        if not self.connection.execute(_KNOWN_STRATEGY, {"strategy": strategy}).fetchall():
+            raise StrategyNotFoundError(f"strategy is {strategy!r}; no strategy has this id or name")
+
+    def check_select(self, query: str) -> None:
+        """Refuse whatever is not one SELECT, or could change the engine."""
+        statements = self.connection.extract_statements(query)
+        if len(statements) != 1:
+            hint = "; give PIVOT its values with IN (...)" if re.search(r"\bpivot\b", query, re.IGNORECASE) else ""
+            raise QueryError(f"the query holds {len(statements)} statements; it must be one{hint}")
+        kind = statements[0].type
+        if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+            raise QueryError(
+                f"the query is a {kind.name} statement; only SELECT is allowed, the store does the writing"
+            )
+        if kind == duckdb.StatementType.EXPLAIN and not re.match(
+            r"\s*explain\s+(analyze\s+)?(select|with|from|values|table|\()", query, re.IGNORECASE
+        ):
+            raise QueryError("the query explains something else than a SELECT; only SELECT is allowed")
+        refused = _REFUSED_FUNCTIONS.search(query)
+        if refused:
+            name = refused[1] or refused[2]
+            raise QueryError(f"the query calls {name}(); it could change more than its answer and is not allowed")
+
+
+class Questions:
+    """What all subjects share: one engine, and a way to ask it.
+
+    Parameters
+    ----------
+    engine
+        What stands behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
+        tags``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """What is asked."""
+        return self._engine
+
+    def ask(self, question: Callable[[Views], Answer]) -> Answer:
+        """Ask a question of the newest moment, and warn if values of its tables could not be read."""
+        lost: dict[str, dict[str, int]] = {}
+
+        def asked(connection: duckdb.DuckDBPyConnection) -> Answer:
+            views = Views(connection)
+            answer = question(views)
+            if self._engine.suspicious:
+                words = set(re.findall(r"\w+", " ".join(views.asked)))
+                lost.update(self._engine.bad_values(connection, words & TABLES.keys()))
+            return answer
+
+        answer = self._engine.answer(asked)
+        if lost:
+            _warn(lost)
+        return answer
+
+    def of_iterations(
+        self,
+        query: str,
+        iterations: Ids,
+        conditions: Sequence[str] = (),
+        values: Mapping[str, Any] | None = None,
+        **parts: str,
+    ) -> pd.DataFrame:
+        """Ask a query with a {condition}, of all or some runs."""
+        ids = None if iterations is None else texts("iterations", iterations)
+        bound = dict(values or {})
+
+        def question(views: Views) -> pd.DataFrame:
+            chosen = list(conditions)
+            if ids is not None:
+                views.check_ids(ids)
+                chosen.append(among(ids))
+            return views.frame(query.format(condition=" AND ".join(chosen or ["true"]), **parts), bound)
+
+        return self.ask(question)
+
+
+def among(ids: Sequence[str]) -> str:
+    """Return the condition that a row belongs to one of some runs."""
+    return f"iteration_id IN ({', '.join(map(literal, ids)) or 'NULL'})"
+
+
+def where_text(value: str | None) -> str:
+    """Return a caller's condition as the text behind WHERE."""
+    # The line break ends a comment in it.
+    return "true" if value is None else f"({one_text('where', value)}\n)"
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return an Arrow table as a DataFrame of the documented dtypes."""
+    names = table.column_names
+    columns = [_plain(column) for column in table.columns]
+    places = list(map(str, range(len(columns))))
+    table = pa.Table.from_arrays(columns, names=places)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_STRINGS.get)
+    for place, name, column in zip(places, names, columns, strict=True):
+        kind = column.type
+        if kind in _NULLABLE and (column.null_count or name == "total_trades" or name.startswith("param.")):
+            frame[place] = column.to_pandas(types_mapper=_NULLABLE.get)
+        elif pa.types.is_timestamp(kind) and kind.tz:
+            frame[place] = frame[place].dt.tz_convert("UTC")
+    frame.columns = pd.Index(names)
+    return frame
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column that would become Python objects in pandas as one of numbers or dates."""
+    kind = column.type
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us"))
+    if pa.types.is_decimal(kind):  # sums of whole numbers, and literals such as 1.5
+        if kind.scale == 0:
+            try:
+                return column.cast(pa.int64())
+            except pa.ArrowInvalid:
+                pass
+        return pc.cast(column, pa.float64(), safe=False)
+    return column
+
+
+def _warn(lost: Mapping[str, Mapping[str, int]]) -> None:
+    total = sum(sum(columns.values()) for columns in lost.values())
+    parts = [
+        f"{table} ({', '.join(f'{column} {count}' for column, count in columns.items())})"
+        for table, columns in lost.items()
+    ]
+    message = (
+        f"{total} {'value' if total == 1 else 'values'} that another program wrote could not be read and "
+        f"{'is' if total == 1 else 'are'} missing: {'; '.join(parts)}; lab.store.check() names the rows"
+    )
+    warnings.warn(message, BadDataWarning, stacklevel=_levels_to_caller())
+
+
+def _levels_to_caller() -> int:
+    """Return at which stacklevel the code stands that is not ours."""
+    package, level = __name__.partition(".")[0], 1
+    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find a caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+        level += 1
+    return level

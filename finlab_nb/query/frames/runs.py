@@ -1,0 +1,299 @@
+"""Questions about strategies and their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from finlab_nb.errors import QueryError
+from finlab_nb.query.frames import arguments
+from finlab_nb.query.frames.arguments import Ids, Texts
+from finlab_nb.query.frames.questions import Questions, Views, where_text
+from finlab_nb.query.frames.wide import Wide, wide
+from finlab_nb.query.tables import literal, quoted
+from finlab_nb.records import METRICS, SUGGESTION_STATES
+
+_STRATEGIES: Final = """
+    SELECT strategy_id, name, code, parameters, created_at, parent_strategy_id,
+           count(iteration_id) AS iterations, max(sharpe_ratio) AS best_sharpe_ratio,
+           max(annualized_return) AS best_annualized_return, max(max_drawdown) AS best_max_drawdown,
+           max(win_rate) AS best_win_rate, arg_max(iteration_id, sharpe_ratio) AS best_iteration_id,
+           max(timestamp) AS last_run
+    FROM strategies LEFT JOIN (SELECT strategy_id, iteration_id, timestamp FROM iterations) USING (strategy_id)
+                    LEFT JOIN metrics USING (iteration_id)
+    GROUP BY ALL ORDER BY created_at, strategy_id"""
+_OF_STRATEGY: Final = "(i.strategy_id = $strategy OR s.name = $strategy)"
+_HAS_TAGS: Final = """
+    len($tags::VARCHAR[]) = (SELECT count(*) FROM tags AS own
+                             WHERE own.iteration_id = i.iteration_id AND list_contains($tags::VARCHAR[], own.tag))"""
+_METRICS: Final = """
+    SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades
+    FROM metrics WHERE {condition} ORDER BY iteration_id"""
+_LONG_METRICS: Final = """
+    SELECT iteration_id, name, value FROM (
+        FROM (SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate,
+                     total_trades::DOUBLE AS total_trades FROM metrics)
+        UNPIVOT INCLUDE NULLS (value FOR name IN (
+            annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades))
+        UNION ALL SELECT iteration_id, name, value FROM extra_metrics)
+    WHERE {condition} ORDER BY iteration_id, name"""
+_PROGRESS: Final = """
+    SELECT i.strategy_id, i.iteration_number, i.iteration_id, i.timestamp, {value} AS {name},
+           {best}({value}) OVER until_now AS best_so_far,
+           {value} IS NOT NULL AND ({value} {better} {best}({value}) OVER before_now) IS NOT false AS is_best
+    FROM iterations AS i JOIN strategies AS s USING (strategy_id)
+        LEFT JOIN metrics AS m USING (iteration_id)
+        LEFT JOIN extra_metrics AS e ON e.iteration_id = i.iteration_id AND e.name = {extra}
+    WHERE s.strategy_id = $strategy OR s.name = $strategy
+    WINDOW until_now AS (ORDER BY s.created_at, s.strategy_id, i.iteration_number
+                         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
+           before_now AS (ORDER BY s.created_at, s.strategy_id, i.iteration_number
+                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ORDER BY s.created_at, s.strategy_id, i.iteration_number"""
+_EXTRA_METRIC_NAMES: Final = "SELECT DISTINCT name FROM extra_metrics WHERE name IS NOT NULL ORDER BY name"
+_SUGGESTIONS: Final = """
+    SELECT * FROM suggestions WHERE {condition}
+    ORDER BY iteration_id, CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
+
+
+class RunFrames(Questions):
+    """Strategies, iterations, their metrics and suggestions."""
+
+    def strategies(self) -> pd.DataFrame:
+        """Return the strategy versions, the oldest first.
+
+        Returns
+        -------
+        DataFrame
+            strategy_id, name, code, parameters (JSON), created_at, parent_strategy_id; of the runs: iterations
+            (their number), the best_sharpe_ratio, best_annualized_return, best_max_drawdown and best_win_rate of any
+            run, best_iteration_id (by Sharpe ratio) and last_run.
+        """
+        return self.ask(lambda views: views.frame(_STRATEGIES))
+
+    def iterations(
+        self,
+        strategy: str | None = None,
+        *,
+        tags: Texts | None = None,
+        starred: bool | None = None,
+        archived: bool | None = None,
+        where: str | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return the runs, the oldest first.
+
+        Parameters
+        ----------
+        strategy
+            The id or the name of a strategy.
+        tags
+            Only runs that have all of these.
+        starred, archived
+            Only runs that are, or are not.
+        where
+            An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
+        order_by
+            Columns, each followed by ``desc`` where the largest comes first: ``"sharpe_ratio desc"``. Unknown
+            values come last; what is equal stays in the order of time.
+        limit
+            At most so many rows.
+
+        Returns
+        -------
+        DataFrame
+            iteration_id, strategy_id, strategy (name), iteration_number, timestamp, the five metrics, starred,
+            archived, note, tags (text, parted by commas), ``param.<name>`` for each parameter and ``metric.<name>``
+            for each extra metric of any of the runs. A parameter is Int64 (UInt64 where it must be), float64, boolean
+            or text: lists, objects, whole numbers beyond 64 bits and mixtures are text as in JSON.
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        QueryError
+            If a condition is wrong, or a column does not exist.
+        ValueError
+            If another argument is wrong.
+        """
+        condition, values = _condition(strategy, tags, starred, archived)
+        filtered = where_text(where)
+        most = None if limit is None else arguments.whole("limit", limit, 0)
+
+        def question(views: Views) -> pd.DataFrame:
+            runs = _runs(views, condition, values)
+            order = arguments.ordering(order_by, runs.names)
+            return _selected(views, runs, where=filtered, order=order, limit=most)
+
+        return self.ask(question)
+
+    def best(
+        self,
+        n: int = 10,
+        by: str = "sharpe_ratio",
+        *,
+        lowest: bool = False,
+        strategy: str | None = None,
+        where: str | None = None,
+    ) -> pd.DataFrame:
+        """Return the best runs by a metric, the best first; runs without it are left out.
+
+        Parameters
+        ----------
+        n
+            At most so many.
+        by
+            One of the five metrics, or ``metric.<name>``. The largest value is the best, also of max_drawdown, which
+            is nearer to 0 the smaller the loss.
+        lowest
+            The smallest value is the best, as of an extra metric that counts losses.
+        strategy, where
+            As in `iterations`.
+
+        Returns
+        -------
+        DataFrame
+            As of `iterations`.
+
+        Raises
+        ------
+        StrategyNotFoundError, QueryError, ValueError
+            As in `iterations`.
+        """
+        most = arguments.whole("n", n, 1)
+        direction = "ASC" if arguments.truth("lowest", lowest) else "DESC"
+        condition, values = _condition(strategy)
+        filtered = where_text(where)
+
+        def question(views: Views) -> pd.DataFrame:
+            runs = _runs(views, condition, values)
+            place = runs.metric("by", by)
+            known = f"{filtered} AND {quoted(by)} IS NOT NULL"
+            return _selected(views, runs, where=known, order=[f"{place} {direction}"], limit=most)
+
+        return self.ask(question)
+
+    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
+        """Return how the best value of a metric developed over a strategy's runs, by iteration number.
+
+        Parameters
+        ----------
+        strategy
+            The id of one version; or a name, whose versions follow each other as they were made.
+        by, lowest
+            As in `best`.
+
+        Returns
+        -------
+        DataFrame
+            strategy_id, iteration_number, iteration_id, timestamp, the metric under its name, best_so_far (this run
+            included) and is_best (better than all runs before).
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        QueryError
+            If no run of any strategy has the metric.
+        """
+        chosen = arguments.one_text("strategy", strategy)
+        least = arguments.truth("lowest", lowest)
+        best, better = ("min", "<") if least else ("max", ">")
+
+        def question(views: Views) -> pd.DataFrame:
+            views.check_strategy(chosen)
+            extra = _extra_metric(views, by)
+            value = f"m.{by}" if extra is None else "e.value"
+            query = _PROGRESS.format(value=value, name=quoted(by), best=best, better=better, extra=literal(extra or ""))
+            return views.frame(query, {"strategy": chosen})
+
+        return self.ask(question)
+
+    def metrics(self, iterations: Ids = None, *, long: bool = False) -> pd.DataFrame:
+        """Return the metrics of all or some runs.
+
+        Returns
+        -------
+        DataFrame
+            iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades; or, if `long`,
+            iteration_id, name, value, the extra metrics included.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no run with one of the ids.
+        """
+        return self.of_iterations(_LONG_METRICS if arguments.truth("long", long) else _METRICS, iterations)
+
+    def suggestions(self, iterations: Ids = None, *, status: str | None = None) -> pd.DataFrame:
+        """Return suggestions of all or some runs, high priority first within a run.
+
+        Parameters
+        ----------
+        iterations
+            Ids of runs; by default all.
+        status
+            Only those that are open, applied or rejected.
+
+        Returns
+        -------
+        DataFrame
+            suggestion_id, iteration_id, priority, description, specific_changes, expected_impact, rationale,
+            learning_references (JSON), status, applied_iteration_id.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no run with one of the ids.
+        """
+        if status is None:
+            return self.of_iterations(_SUGGESTIONS, iterations)
+        wanted = {"status": arguments.one_of("status", status, SUGGESTION_STATES)}
+        return self.of_iterations(_SUGGESTIONS, iterations, ["status = $status"], wanted)
+
+
+def _condition(
+    strategy: str | None = None,
+    tags: Texts | None = None,
+    starred: bool | None = None,
+    archived: bool | None = None,
+) -> tuple[str, dict[str, Any]]:
+    conditions, values = ["true"], dict[str, Any]()
+    if strategy is not None:
+        conditions.append(_OF_STRATEGY)
+        values["strategy"] = arguments.one_text("strategy", strategy)
+    if tags is not None:
+        conditions.append(_HAS_TAGS)
+        values["tags"] = arguments.texts("tags", tags)
+    for name, flag in (("starred", starred), ("archived", archived)):
+        if flag is not None:
+            conditions.append(f"i.{name} = {arguments.truth(name, flag)}")
+    return " AND ".join(conditions), values
+
+
+def _runs(views: Views, condition: str, values: dict[str, Any]) -> Wide:
+    if "strategy" in values:
+        views.check_strategy(values["strategy"])
+    return wide(views, condition, values)
+
+
+def _selected(views: Views, runs: Wide, *, where: str, order: Sequence[str], limit: int | None) -> pd.DataFrame:
+    query = runs.selected(where=where, order=order, limit=limit)
+    if where != "true":
+        views.check_select(query)
+    return runs.frame(views, query)
+
+
+def _extra_metric(views: Views, name: object) -> str | None:
+    """Return the extra metric that a name means, None for one of the five."""
+    if isinstance(name, str) and name in METRICS:
+        return None
+    known = [one for (one,) in views.rows(_EXTRA_METRIC_NAMES)]
+    extra = name.removeprefix("metric.") if isinstance(name, str) and name.startswith("metric.") else None
+    if extra not in known:
+        names = [*METRICS, *(f"metric.{one}" for one in known)]
+        raise QueryError(f"by is {name!r}; no such metric, there are {arguments.listed_names(names)}")
+    return extra
