@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Range = tuple[int, int]
 
-_SEALED_ROWS: Final = 16_384  # so many rows of the tail are worth a segment
 _MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
 _MERGED_SEGMENTS: Final = 4
 _LENT_MOMENTS: Final = 8  # each of them keeps its rows from being tidied away
+_BULK_ROWS: Final = 16_384  # fewer are read through the pool before the reader has started
 _BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
 _LEAST_ROWID: Final = -(2**63)
 
@@ -278,7 +278,7 @@ class Engine:
                 missing = (
                     last - max(first, copy.seen + 1) + 1 if len(usable) == len(copy.segments) else last - first + 1
                 )
-                if missing > _SEALED_ROWS and missing * _BULK_SHARE > ends[1] - ends[0]:
+                if missing > _BULK_ROWS and missing * _BULK_SHARE > ends[1] - ends[0]:
                     ranges.append((copy, first, last))
         return ranges
 
@@ -373,7 +373,7 @@ class Engine:
             if _worn(one, copy.stale(one)):
                 return one.first, one.last
         sealed = copy.segments[-1].last if copy.segments else 0
-        if copy.seen - sealed >= _SEALED_ROWS:
+        if copy.seen - sealed >= copy.table.sealed_rows:
             return sealed + 1, copy.seen
         return _mergeable(copy.segments)
 

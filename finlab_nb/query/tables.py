@@ -68,6 +68,11 @@ class Table:
     owner: str
     columns: tuple[Column, ...]
 
+    @property
+    def sealed_rows(self) -> int:
+        """How many new rows are worth a segment: fewer where they hold code, which is slow to read without one."""
+        return 2_048 if any(column.name == "code" for column in self.columns) else 16_384
+
     def select_raw(self, where: str) -> str:
         """Return the SELECT that reads rows from SQLite, row_id first, in the order of row_id."""
         names = ", ".join(quoted(column.name) for column in self.columns)

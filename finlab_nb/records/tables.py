@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -118,8 +120,11 @@ def _column(
     nullable: bool = False,
 ) -> list[Any]:
     """Bring a column of text or dates into its stored form."""
+    values = columns.get(name) or [None] * count
+    with contextlib.suppress(ValueError, TypeError):  # the loop below says where
+        return list(map(check, repeat(""), values))
     checked: list[Any] = []
-    for i, value in enumerate(columns.get(name) or [None] * count):
+    for i, value in enumerate(values):
         try:
             checked.append(check("", value))
         except (ValueError, TypeError) as error:
