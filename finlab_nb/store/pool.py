@@ -51,7 +51,7 @@ _CONNECTION_SETTINGS: Final = (
     f"PRAGMA busy_timeout = {_READ_BUSY_MILLISECONDS}",
 )
 
-FileIdentity: TypeAlias = tuple[int, int]
+FileIdentity: TypeAlias = tuple[int, int, int]
 
 _log = logging.getLogger(__name__)
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
@@ -89,7 +89,8 @@ class ConnectionPool:
     timeout
         Seconds to wait for a free one.
     prepare
-        Called with the first connection: creates, migrates or refuses the file.
+        Called with the first connection to a file, also when another one stands under the name later: creates,
+        migrates or refuses it.
 
     Raises
     ------
@@ -113,12 +114,13 @@ class ConnectionPool:
         self.timeout = float(timeout)
         self.waits = 0
         self.longest_wait = 0.0
+        self._prepare = prepare
+        self._prepared: FileIdentity | None = None
         self._closed = False
         self._forked_in_use = False
         self._reset()
-        with translated_errors(path), contextlib.closing(self._connect(create=True)) as connection:
-            if prepare is not None:
-                prepare(connection, path)
+        with translated_errors(path):
+            self._connect(create=True).close()
         _pools.add(self)
 
     def _reset(self) -> None:
@@ -371,6 +373,10 @@ class ConnectionPool:
         try:
             for setting in _CONNECTION_SETTINGS:
                 connection.execute(setting).fetchall()
+            if file is None or file != self._prepared:
+                if self._prepare is not None:
+                    self._prepare(connection, self.path)
+                self._prepared = file or self._file_identity()
             connection.file = file
             swapped = file is not None and file != self._file_identity()
         except BaseException:
@@ -390,7 +396,11 @@ class ConnectionPool:
             ) from error
         except OSError as error:
             raise StorageError(f"the database {self.path} cannot be reached: {error}") from error
-        return status.st_dev, status.st_ino
+        if status.st_size == 0:
+            raise StorageError(
+                f"the database {self.path} is an empty file now; put the file back, or restore a backup, and go on"
+            )
+        return status.st_dev, status.st_ino, status.st_mode  # opened read-only, a connection stays so
 
     # End of life --------------------------------------------------------------------------------------------------
 
@@ -465,10 +475,12 @@ _never_closed: list[Any] = []
 
 _EXPLANATIONS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space and save again, nothing of this save was written",
-    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; make both writable, or work on a copy elsewhere",
+    sqlite3.SQLITE_READONLY: "the file, its -wal and -shm beside it or the folder is read-only; make them writable, or "
+    "work on a copy elsewhere",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists, that it and the file are readable and "
     "writable, and that the path is no folder",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database; nothing was changed",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database; nothing was changed; choose another file, or restore a backup "
+    "if it was one",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; keep a copy of it and restore the newest backup",
     sqlite3.SQLITE_IOERR: "the disk failed or is full; free some space, check the disk, and save again",
     sqlite3.SQLITE_BUSY: "another program holds a lock on it for too long; end that program or wait for it",

@@ -10,8 +10,10 @@ import os
 import random
 import sqlite3
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Final
@@ -126,3 +128,30 @@ def wait_for(true: Callable[[], Any], seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
+
+
+def in_child(task: Callable[..., None], *arguments: Any) -> None:
+    """Run a task in a process of its own; where it fails, fail with its traceback."""
+    context = processes()
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_run, args=(there, task, arguments))
+    child.start()
+    there.close()
+    try:
+        failure = here.recv() if here.poll(120) else "it took more than two minutes"
+    except EOFError:
+        failure = "it died"
+    here.close()
+    if failure:
+        child.kill()
+    child.join()
+    assert not failure, f"{failure} (exit status {child.exitcode})"
+
+
+def _run(there: Connection, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    try:
+        task(*arguments)
+    except BaseException:
+        there.send(traceback.format_exc())
+    else:
+        there.send(None)
