@@ -112,7 +112,8 @@ def no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {patience}")
+        with contextlib.suppress(sqlite3.ProgrammingError):  # after Ctrl-C it may have been closed before
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def begin(writer: sqlite3.Connection) -> bool:

@@ -328,9 +328,9 @@ class ConnectionPool:
         return slot
 
     def _free_slot(self) -> _Slot | None:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        with self._slots_lock:
+        with self._slots_lock:  # which a fork holds, so that nothing is lent meanwhile
+            if self._idle:
+                return self._idle.pop()
             if len(self._slots) >= self.size:
                 return None
             slot = _Slot()
