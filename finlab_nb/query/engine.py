@@ -288,7 +288,7 @@ class Engine:
         for copy, first, last, anchors in ranges:
             table, path = copy.table, self._folder.new_path()
             stamps = _within(state.stamps[table.name], first, last)
-            query = f"SELECT {table.typed} FROM {RAW_ROWS}"
+            query = table.typed_rows(RAW_ROWS)
             statement = self._folder.copy_statement(table, query, path, stamps, anchors)
             requests.append(CopyRequest(table.name, first, last, str(path), statement))
             published.append((copy, path, first, last, stamps, anchors))

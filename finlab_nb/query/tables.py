@@ -78,19 +78,26 @@ class Table:
         names = ", ".join(quoted(column.name) for column in self.columns)
         return f"SELECT rowid, {names} FROM {quoted(self.name)} WHERE {where} ORDER BY rowid"
 
-    @property
-    def typed(self) -> str:
-        """The select list that makes typed rows of raw ones.
+    def typed_rows(self, raw_rows: str) -> str:
+        """Return the SELECT that makes typed rows of raw ones.
 
-        The raw ones have ``misfits`` too: the bits of the columns whose value was of a type that they cannot hold.
+        The raw ones have ``misfits`` too: the bits of the columns whose value was of a type that they cannot hold. Each
+        cast stands in it once, for planning it takes longer than running it over the rows of a save.
         """
-        bits = ["misfits"] + [
-            f"CASE WHEN {column.cast} IS NULL AND {quoted(column.name)} IS NOT NULL THEN {1 << place} ELSE 0 END"
+        casts = ", ".join(f"{column.cast} AS {quoted(column.name)}" for column in self.columns)
+        checked = [
+            (place, quoted(column.name))
             for place, column in enumerate(self.columns)
             if column.kind not in ("text", "float", "whole")
         ]
-        casts = [f"{column.cast} AS {quoted(column.name)}" for column in self.columns]
-        return ", ".join(["row_id", *casts, f"({' | '.join(bits)})::INTEGER AS bad_values"])
+        given = "".join(f", {name} IS NOT NULL AS given_{place}" for place, name in checked)
+        lost = "".join(
+            f" | CASE WHEN given_{place} AND {name} IS NULL THEN {1 << place} ELSE 0 END" for place, name in checked
+        )
+        return (
+            f"SELECT row_id, {self.names}, (misfits{lost})::INTEGER AS bad_values "
+            f"FROM (SELECT row_id, misfits, {casts}{given} FROM {raw_rows})"
+        )
 
     @property
     def definition(self) -> str:

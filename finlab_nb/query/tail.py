@@ -60,7 +60,7 @@ def read(
     ranges: Iterable[tuple[int, int]],
 ) -> None:
     """Read the rows of some ranges of rowids from SQLite into the tail."""
-    insert = f"INSERT INTO copied.{table.name} SELECT {table.typed} FROM incoming_rows"
+    insert = f"INSERT INTO copied.{table.name} {table.typed_rows('incoming_rows')}"
     for first, last in ranges:
         for rows in raw_rows(source, table, first, last):
             connection.register("incoming_rows", rows)

@@ -34,7 +34,7 @@ _PARTITIONS: Final = (
 _OF_STRATEGY: Final = "iteration_id IN (SELECT iteration_id FROM iterations WHERE strategy_id = {strategy})"
 _OF_NO_STRATEGY: Final = """(iteration_id IS NULL OR iteration_id NOT IN (
     SELECT iteration_id FROM iterations WHERE strategy_id IS NOT NULL AND iteration_id IS NOT NULL))"""
-_NO_STRATEGY: Final = "__HIVE_DEFAULT_PARTITION__"  # what readers of partitioned Parquet take for missing
+_NO_STRATEGY: Final = "unknown"  # pandas cannot read the partition that Hive has for missing values
 
 
 def export_frames(
@@ -74,7 +74,8 @@ def export_frames(
         strategies that they belong to.
     partition_by
         ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
-        ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. The table of strategies
+        ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. Rows that belong to no
+        strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of strategies
         stays one file.
     progress
         Show a progress bar on stderr when it takes more than a second.
@@ -127,7 +128,7 @@ def _folder(directory: str | os.PathLike[str]) -> Path:
 
 
 def _choose(views: Views, condition: str) -> None:
-    query = wide(views, "true", {}).selected("iteration_id", where=condition)
+    query = f"SELECT iteration_id FROM ({wide(views, 'true', {}).query}) WHERE {condition}"
     views.check_select(query)
     views.execute(f"CREATE TEMP TABLE exported_iterations AS {query}")
 

@@ -63,12 +63,10 @@ class Wide:
     names: tuple[str, ...]
     values: Mapping[str, Any]
 
-    def selected(
-        self, what: str = "*", where: str = "true", order: Iterable[str] = (), limit: int | None = None
-    ) -> str:
+    def selected(self, where: str = "true", order: Iterable[str] = (), limit: int | None = None) -> str:
         """Return the query for those of the runs that a condition on its columns chooses."""
         ending = "" if limit is None else f" LIMIT {limit}"
-        return f"SELECT {what} FROM ({self.query}) WHERE {where} ORDER BY {', '.join([*order, *_IN_TIME])}{ending}"
+        return f"SELECT * FROM ({self.query}) WHERE {where} ORDER BY {', '.join([*order, *_IN_TIME])}{ending}"
 
     def frame(self, views: Views, query: str) -> pd.DataFrame:
         """Return the answer to a query that selects all columns."""
