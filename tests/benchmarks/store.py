@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sqlite3
 import tempfile
 import threading
@@ -54,8 +55,7 @@ def save_one(book: Book) -> list[Row]:
             saved, inserted = side_by_side(ours, lambda: _bare_save(bare, runs), repeats=80, warm_up=5)
             name = f"save a run of {TRADES_OF_RUN} trades, durable ({form})"
             rows.append(Row(name, saved, "bare executemany", inserted, Target(1.3, of_ratio=True)))
-        (schema,) = _schema_alone(book)
-    return [*rows, schema]
+    return [*rows, *_schema_alone(book), _flush(book)]
 
 
 def _schema_alone(book: Book) -> list[Row]:
@@ -72,6 +72,18 @@ def _schema_alone(book: Book) -> list[Row]:
 
             ours, inserted = side_by_side(into_schema, lambda: _bare_save(bare, runs), repeats=60, warm_up=5)
     return [Row("  of which executemany into the store's schema", ours, "bare executemany", inserted)]
+
+
+def _flush(book: Book) -> Row:
+    """What one fsync takes on this disk: it is in both figures, and where it is dear they come close."""
+    with tempfile.TemporaryFile(dir=book.folder) as file:
+
+        def flushed() -> float:
+            file.write(bytes(4096))
+            file.flush()
+            return milliseconds(lambda: os.fsync(file.fileno()))
+
+        return Row("  of which one fsync of this disk", typical(flushed, repeats=50))
 
 
 def save_many(book: Book) -> list[Row]:
