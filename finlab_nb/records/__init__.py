@@ -152,7 +152,7 @@ def iteration_record(
     equity_rows = equity_record(equity)
     given = _metrics_given({} if metrics is None else metrics)
     extra = _extra_metrics_record({} if extra_metrics is None else extra_metrics)
-    open_trades = sum(row[2] is None for row in trade_rows)
+    open_trades = [row[2] for row in trade_rows].count(None)
     if open_trades and metrics is None:
         extra.setdefault("open_trades", float(open_trades))
     wanted = METRICS if metrics is None else [name for name in METRICS if name not in metrics]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,6 +16,8 @@ from finlab_nb.records.values import is_missing, known_keys, listed, number, sho
 
 TradeRow: TypeAlias = tuple[str, str, str | None, float, float | None, float, float | None]
 EquityRow: TypeAlias = tuple[str, float]
+
+_MOST_KNOWN: Final = 1 << 16
 
 TRADE_FIELDS: Final = (
     "stock_code",
@@ -34,21 +35,26 @@ def trades_record(trades: Any) -> list[TradeRow]:
     columns, count = _columns("trades", trades, TRADE_FIELDS)
     if not count:
         return []
-    codes = _column(columns, "trades", "stock_code", count, _stock_code)
-    entries = _column(columns, "trades", "entry_date", count, day_or_moment)
-    exits = _column(columns, "trades", "exit_date", count, day_or_moment, nullable=True)
+    codes = _column(columns, "trades", "stock_code", count, _CODES)
+    entries = _column(columns, "trades", "entry_date", count, _DAYS)
+    exits = _column(columns, "trades", "exit_date", count, _DAYS, nullable=True)
     entry_prices = _numbers(columns, "trades", "entry_price", count)
     exit_prices = _numbers(columns, "trades", "exit_price", count, nullable=True)
     sizes = _numbers(columns, "trades", "position_size", count)
     results = _numbers(columns, "trades", "profit_loss", count, nullable=True)
-    for i, (entry, leave, price) in enumerate(zip(entries, exits, exit_prices, strict=True)):
+    if None in exits or None in exit_prices or any(map(operator.lt, exits, entries)):
+        _check_exits(entries, exits, exit_prices)
+    return list(zip(codes, entries, exits, entry_prices, exit_prices, sizes, results, strict=True))
+
+
+def _check_exits(entries: list[str], exits: list[str | None], prices: list[float | None]) -> None:
+    for i, (entry, leave, price) in enumerate(zip(entries, exits, prices, strict=True)):
         if leave is None:
             continue
         if price is None:
             raise ValueError(f"trades[{i}].exit_price is missing; a trade with an exit_date needs a finite number")
         if leave < entry and (leave[:10] < entry[:10] or len(leave) > len("2024-01-02")):
             raise ValueError(f"trades[{i}].exit_date is {leave!r}, before its entry_date {entry!r}; it must not be")
-    return list(zip(codes, entries, exits, entry_prices, exit_prices, sizes, results, strict=True))
 
 
 def equity_record(equity: Any) -> list[EquityRow]:
@@ -68,12 +74,27 @@ def equity_record(equity: Any) -> list[EquityRow]:
     columns, count = _columns("equity", equity, ("date", "equity"))
     if not count:
         return []
-    dates = _column(columns, "equity", "date", count, day_or_moment)
+    dates = _column(columns, "equity", "date", count, _DAYS)
     points = dict(zip(dates, _numbers(columns, "equity", "equity", count), strict=True))
     if len(points) < count:
         twice = next(day for i, day in enumerate(dates) if day in dates[:i])
         raise ValueError(f"equity has the date {twice!r} twice; each point needs a date of its own")
     return sorted(points.items())
+
+
+class _Checked(dict[Any, str]):
+    """Values in their stored form, each checked once: the same codes and dates come by the ten thousand."""
+
+    def __init__(self, check: Callable[[str, Any], str]) -> None:
+        super().__init__()
+        self._check = check
+
+    def __missing__(self, value: Any) -> str:
+        checked = self._check("", value)
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        self[value] = checked
+        return checked
 
 
 def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, list[Any]], int]:
@@ -84,6 +105,10 @@ def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, l
         known_keys(field, rows.columns, allowed)
         return {name: _values(rows[name]) for name in allowed if name in rows}, len(rows)
     rows = list(listed(field, rows))
+    if set(map(type, rows)) == {dict} and set().union(*rows) == set(allowed):
+        with contextlib.suppress(KeyError):  # a row that lacks one of the keys
+            columns = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
+            return dict(zip(allowed, map(list, columns), strict=True)), len(rows)
     keys: set[object] = set()
     for i, row in enumerate(rows):
         if not isinstance(row, Mapping):
@@ -115,18 +140,18 @@ def _column(
     field: str,
     name: str,
     count: int,
-    check: Callable[[str, Any], str],
+    known: _Checked,
     *,
     nullable: bool = False,
 ) -> list[Any]:
     """Bring a column of text or dates into its stored form."""
     values = columns.get(name) or [None] * count
     with contextlib.suppress(ValueError, TypeError):  # the loop below says where
-        return list(map(check, repeat(""), values))
+        return list(map(known.__getitem__, values))
     checked: list[Any] = []
     for i, value in enumerate(values):
         try:
-            checked.append(check("", value))
+            checked.append(known[value])
         except (ValueError, TypeError) as error:
             if nullable and is_missing(value):
                 checked.append(None)
@@ -156,7 +181,6 @@ def _numbers(
     ]
 
 
-@lru_cache(maxsize=1 << 16, typed=True)
 def _stock_code(field: str, value: object) -> str:
     if isinstance(value, (int, np.integer)):
         raise ValueError(
@@ -165,7 +189,6 @@ def _stock_code(field: str, value: object) -> str:
     return text(field, value, empty=False)
 
 
-@lru_cache(maxsize=1 << 16, typed=True)
 def day_or_moment(field: str, value: object) -> str:
     """Return a date as YYYY-MM-DD, or a date and time within the day as YYYY-MM-DDTHH:MM:SS[.ffffff] in UTC."""
     moment: object = value
@@ -186,3 +209,7 @@ def day_or_moment(field: str, value: object) -> str:
     if isinstance(moment, date) and not is_missing(moment):
         return moment.isoformat()
     raise ValueError(f"{field} is {shown(value)}; it must be a date, a datetime or ISO 8601 text")
+
+
+_CODES: Final = _Checked(_stock_code)
+_DAYS: Final = _Checked(day_or_moment)

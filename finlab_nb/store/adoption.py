@@ -84,12 +84,8 @@ def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection]
     connection.execute("CREATE INDEX original_owners ON original_metrics (iteration_id)")
     migrate(connection)
     connection.execute("PRAGMA defer_foreign_keys = ON")
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    try:
-        _complete_keys(connection)
-        _copy_rows(connection)
-    finally:
-        connection.execute("PRAGMA ignore_check_constraints = OFF")
+    _complete_keys(connection)
+    _copy_rows(connection)
     for table in ORIGINAL_TABLES:
         connection.execute(f"DROP TABLE original_{table}")
 
