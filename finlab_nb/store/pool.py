@@ -131,7 +131,6 @@ class ConnectionPool:
         self._slots_lock = threading.Lock()
         self._idle: list[_Slot] = []
         self._given_back: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._waiting = 0
         self._drained: list[_Slot] = []
         self._local = threading.local()
         self._write_lock = threading.Lock()
@@ -187,6 +186,7 @@ class ConnectionPool:
 
     def _own_writer(self) -> _Connection | None:
         """Return the connection of this thread's write transaction, if it is in one."""
+        self._refuse_if_forked_in_use()  # or a child that leaves the transaction would commit it, as its parent will
         writer: _Connection | None = getattr(self._local, "writer", None)
         if writer is not None and not writer.in_transaction:
             raise StorageError(
@@ -218,7 +218,8 @@ class ConnectionPool:
             try:
                 yield connection
             except BaseException:
-                if connection.in_transaction:  # a full disk has already rolled back everything
+                # A full disk has already rolled back everything; after a fork the transaction is the parent's.
+                if connection.in_transaction and not self._forked_in_use:
                     connection.execute(f"ROLLBACK TO {name}")
                     connection.execute(f"RELEASE {name}")
                 raise
@@ -308,7 +309,6 @@ class ConnectionPool:
         if slot is not None:
             return slot
         started = time.monotonic()
-        self._waiting += 1
         try:
             while (slot := self._free_slot()) is None:
                 left = started + self.timeout - time.monotonic()
@@ -317,7 +317,6 @@ class ConnectionPool:
                 with contextlib.suppress(queue.Empty):
                     self._given_back.get(timeout=min(left, _RECHECK_SECONDS))
         finally:
-            self._waiting -= 1
             self.waits += 1
             self.longest_wait = max(self.longest_wait, time.monotonic() - started)
         if slot is None:
@@ -347,7 +346,7 @@ class ConnectionPool:
                 self._local.writer = None
             self._roll_back(connection)
         self._idle.append(slot)
-        if self._waiting:
+        if self._given_back.qsize() < self.size:  # enough to wake all who wait; nobody may be waiting
             self._given_back.put(None)
         if self._closed:
             self._close_idle()
@@ -429,6 +428,9 @@ class ConnectionPool:
     def _refuse_if_unusable(self) -> None:
         if self._closed:
             raise StoreClosedError(f"the store of {self.path} is closed; open it again")
+        self._refuse_if_forked_in_use()
+
+    def _refuse_if_forked_in_use(self) -> None:
         if self._forked_in_use:
             raise StorageError(
                 f"this process was forked while a connection to {self.path} was in use, which SQLite does not survive; "

@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,23 @@ def fork_inside_a_transaction(path: Path) -> None:
         assert len(store.load_strategy_history(strategy)) == 2
 
 
+def leave_a_transaction_in_both(path: Path) -> None:
+    with fl.StorageManager(path) as store:
+        strategy, child = store.save_strategy_version("momentum", "signal = 1"), None
+        try:
+            with store.transaction():
+                store.save_iteration(strategy, **content("in the parent"))
+                child = os.fork()
+                if child:
+                    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+                    store.save_iteration(strategy, **content("in the parent, afterwards"))
+        except fl.StorageError as error:
+            os._exit(0 if child == 0 and "was forked while a connection" in str(error) else 1)
+        if child == 0:
+            os._exit(2)  # it believes that it has committed
+        assert len(store.load_strategy_history(strategy)) == 2
+
+
 def unwind(store: fl.StorageManager, strategy: str) -> int:
     """Leave the parent's transaction as a child may, by closing the store; then use the database anew."""
     store.close()
@@ -129,8 +146,11 @@ def unwind(store: fl.StorageManager, strategy: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
 
 
-def test_a_child_forked_inside_a_transaction_leaves_it_to_the_parent(tmp_path: Path) -> None:
-    in_child(fork_inside_a_transaction, tmp_path / "a.db")
+@pytest.mark.parametrize("task", [fork_inside_a_transaction, leave_a_transaction_in_both])
+def test_a_child_forked_inside_a_transaction_leaves_it_to_the_parent(
+    tmp_path: Path, task: Callable[[Path], None]
+) -> None:
+    in_child(task, tmp_path / "a.db")
     assert check_store(tmp_path / "a.db", []) == {"in the parent", "in the parent, afterwards"}
 
 
