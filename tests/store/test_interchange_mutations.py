@@ -175,6 +175,8 @@ def check(bench: Bench, path: Path, mode: str) -> None:
     bench.taken += 1
     after = tables(bench.store)
     for name in bench.before.keys() - {"store_state", "sqlite_sequence", "edited_rows"}:
+        if name.startswith("strategies_search_"):
+            continue  # how the search index keeps its words
         assert set(map(repr, bench.before[name])) <= set(map(repr, after[name])), name
     if path.suffix == ".json":
         SCHEMA.validate(json.loads(path.read_text(encoding="utf-8-sig")))
