@@ -53,6 +53,12 @@ def remove(connection: duckdb.DuckDBPyConnection, table: Table, ranges: Iterable
         connection.execute(f"DELETE FROM copied.{table.name} WHERE row_id BETWEEN {first} AND {last}")
 
 
+def count(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """Return how many rows the tail holds."""
+    (rows,) = connection.execute(f"SELECT count(*) FROM copied.{table.name}").fetchone() or (0,)
+    return int(rows)
+
+
 def read(
     connection: duckdb.DuckDBPyConnection,
     source: sqlite3.Connection,
@@ -61,13 +67,24 @@ def read(
 ) -> None:
     """Read the rows of some ranges of rowids from SQLite into the tail."""
     insert = f"INSERT INTO copied.{table.name} {table.typed_rows('incoming_rows')}"
-    for first, last in ranges:
-        for rows in raw_rows(source, table, first, last):
-            connection.register("incoming_rows", rows)
-            try:
-                connection.execute(insert)
-            finally:
-                connection.unregister("incoming_rows")
+    for rows in _in_chunks(piece for first, last in ranges for piece in raw_rows(source, table, first, last)):
+        connection.register("incoming_rows", rows)
+        try:
+            connection.execute(insert)
+        finally:
+            connection.unregister("incoming_rows")
+
+
+def _in_chunks(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Put small pieces together: planning an INSERT takes longer than running it for a few rows."""
+    waiting: list[pa.Table] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if sum(one.num_rows for one in waiting) >= _CHUNK_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) -> Iterator[pa.Table]:

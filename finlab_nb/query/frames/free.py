@@ -20,7 +20,6 @@ from finlab_nb.query.tables import TABLES
 Lookup: TypeAlias = Callable[[str], Any]
 
 _UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+?) does not exist!", re.DOTALL)
-_INNER_SCOPES: Final = ("<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
 class FreeFrames(Questions):
@@ -41,8 +40,9 @@ class FreeFrames(Questions):
         ----------
         query
             One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-            Any other table name means the caller's variable of this name, local or else global: a DataFrame of pandas
-            or polars, or a table of pyarrow; without its index. A view wins over a variable.
+            Any other table name means a variable of this name: of the function that asks, of those of the same module
+            that called it, or a global one. It must be a DataFrame of pandas or polars, whose index is left out, or a
+            table of pyarrow. A view wins over a variable.
         params
             Values for ``?`` or ``$name`` in it.
         frames
@@ -126,12 +126,11 @@ def _variables(frame: FrameType | None) -> Lookup:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame = frame.f_back
     scopes: list[Mapping[str, Any]] = []
-    while frame is not None:
+    module = {} if frame is None else frame.f_globals
+    while frame is not None and frame.f_globals is module:  # a lambda or comprehension is a frame of its own
         scopes.append(frame.f_locals)
-        if frame.f_code.co_name not in _INNER_SCOPES:
-            scopes.append(frame.f_globals)
-            break
         frame = frame.f_back
+    scopes.append(module)
 
     def lookup(name: str) -> Any:
         return next((scope[name] for scope in scopes if name in scope), None)
