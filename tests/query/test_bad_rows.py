@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import finlab_nb as fl
-from books import TRADE
+from books import TRADE, fill
 from finlab_nb.query.tables import TABLES, Table
 
 DATES = (
@@ -196,3 +198,95 @@ def test_the_reader_that_meets_no_bad_value_copies_by_duckdb_alone(tmp_path: Pat
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             lab.trades()
+
+
+def _foreign(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_one_warning_an_answer_counts_what_is_missing_and_points_to_the_check(lab: fl.Lab) -> None:
+    strategy = fill(lab, 1)
+    run = lab.store.save_iteration(strategy, trades=[TRADE] * 3, equity={"2024-01-02": 1.0}, tags=["t"])
+    _foreign(
+        lab.store.path,
+        "UPDATE trades SET entry_date = '1704153600', profit_loss = 'n/a' WHERE trade_id = 1",
+        "UPDATE trades SET exit_date = '2024-01-05T00:00:00+08:00' WHERE trade_id = 2",
+        "UPDATE trades SET exit_date = '2024-02-31' WHERE trade_id = 3",
+    )
+    message = r"3 values that another program wrote could not be read and are missing: trades \(entry_date 1, "
+    with pytest.warns(
+        fl.BadDataWarning, match=message + r"exit_date 1, profit_loss 1\); lab.store.check\(\)"
+    ) as caught:
+        trades = lab.trades()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert trades["entry_date"].isna().tolist()[:2] == [True, False]
+    assert str(trades["exit_date"][1]) == "2024-01-04 16:00:00"
+    assert trades["exit_date"].isna().tolist()[:4] == [False, False, True, False]
+    assert trades.dtypes.astype(str).tolist()[3:5] == ["datetime64[us]"] * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lab.iterations()  # asks nothing of the table that has them
+        lab.equity(run)
+    for question in (
+        lab.by_stock,
+        lab.by_period,
+        lambda: lab.sql("SELECT count(*) FROM Trades"),
+        lambda: lab.trades(run),
+    ):
+        with pytest.warns(fl.BadDataWarning) as caught:
+            question()
+        assert len(caught) == 1
+    _foreign(lab.store.path, "DELETE FROM trades WHERE trade_id <= 3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(lab.trades()) == 500
+
+
+def test_a_flag_or_parameters_that_mean_nothing_are_missing_and_fail_no_question(lab: fl.Lab) -> None:
+    strategy = lab.store.save_strategy_version("a", "x")
+    runs = [lab.store.save_iteration(strategy, parameters={"lookback": number}, tags=["t"]) for number in range(3)]
+    _foreign(
+        lab.store.path,
+        f"UPDATE iterations SET starred = 'yes', parameters = '{{\"lookback\": ' WHERE iteration_id = '{runs[1]}'",
+        f"UPDATE iterations SET iteration_number = 'two' WHERE iteration_id = '{runs[2]}'",
+        "INSERT INTO extra_metrics SELECT iteration_id, x'00ff', 1.0 FROM iterations LIMIT 1",
+    )
+    with pytest.warns(fl.BadDataWarning, match=r"4 values .*: extra_metrics \(name 1\); iterations|iterations .*"):
+        found = lab.iterations(where="true")
+    assert found["starred"].isna().tolist() == [False, True, False]
+    assert found["iteration_number"].isna().tolist() == [False, False, True]
+    assert [None if value is pd.NA else value for value in found["param.lookback"]] == [0, None, 2]
+    assert {str(found[name].dtype) for name in ("starred", "iteration_number", "param.lookback")} == {
+        "boolean",
+        "Int64",
+    }
+    with pytest.warns(fl.BadDataWarning):
+        assert len(lab.export_frames(lab.store.path.parent / "out", "iterations", "json")) == 1
+
+
+def test_text_that_is_no_unicode_is_missing_though_duckdb_writes_it_without_a_word(tmp_path: Path) -> None:
+    with fl.Lab(tmp_path / "a.db") as lab:
+        fill(lab, 40)
+        _foreign(lab.store.path, "UPDATE trades SET stock_code = CAST(x'ff41' AS TEXT) WHERE trade_id IN (7, 19000)")
+        for _ in range(2):
+            with pytest.warns(fl.BadDataWarning, match="2 values .*stock_code 2"):
+                codes = lab.trades()["stock_code"]
+            assert codes.isna().to_numpy().nonzero()[0].tolist() == [6, 18_999]
+            assert lab._engine.segments()
+            shutil.rmtree(f"{lab.store.path}.cache")
+            lab._engine.forget()
+
+
+def test_dates_alone_do_not_cost_the_fast_copy(tmp_path: Path) -> None:
+    with fl.Lab(tmp_path / "a.db") as lab:
+        fill(lab, 40)
+        _foreign(lab.store.path, "UPDATE trades SET entry_date = '12:30' WHERE trade_id % 1000 = 0")
+        with pytest.warns(fl.BadDataWarning, match="20 values .*entry_date 20"):
+            assert lab.trades()["entry_date"].isna().sum() == 20
+        with pytest.warns(fl.BadDataWarning, match="20 values"):
+            lab.relation("trades")

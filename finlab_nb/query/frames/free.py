@@ -100,7 +100,9 @@ class FreeFrames(Questions):
         ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
         [(0,)]
         """
-        return self._engine.lend(arguments.one_of("view", view, list(TABLES)))
+        name = arguments.one_of("view", view, list(TABLES))
+        self.warn_of_lost_values([name])
+        return self._engine.lend(name)
 
 
 def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd.DataFrame:

@@ -128,7 +128,7 @@ class Questions:
             views = Views(connection)
             answer = question(views)
             if self._engine.suspicious:
-                words = set(re.findall(r"\w+", " ".join(views.asked)))
+                words = set(re.findall(r"\w+", " ".join(views.asked).lower()))
                 lost.update(self._engine.bad_values(connection, words & TABLES.keys()))
             return answer
 
@@ -136,6 +136,12 @@ class Questions:
         if lost:
             _warn(lost)
         return answer
+
+    def warn_of_lost_values(self, tables: Sequence[str]) -> None:
+        """Warn if values of some tables could not be read."""
+        lost = self._engine.answer(lambda connection: self._engine.bad_values(connection, tables))
+        if lost:
+            _warn(lost)
 
     def of_iterations(
         self,
