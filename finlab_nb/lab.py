@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from finlab_nb.query.engine import Engine
 from finlab_nb.query.exports import export_frames
@@ -28,7 +28,8 @@ class Lab:
     db_path
         One SQLite file, created and migrated as needed.
     cache_dir
-        The folder for Parquet copies; by default ``<db_path>.cache``. Deleting it loses nothing but time.
+        Where the folder ``<database>.cache`` for Parquet copies goes; by default beside the database. Deleting it loses
+        nothing but time.
     pool_size, timeout
         As in `StorageManager`.
 
@@ -96,6 +97,22 @@ class Lab:
         return export_frames(
             self.frames, directory, tables, format, where, partition_by=partition_by, progress=progress
         )
+
+    def cache_info(self) -> dict[str, Any]:
+        """Return what the Parquet cache holds at this moment.
+
+        Returns
+        -------
+        dict
+            folder (Path) and whether it is temporary, because the one beside the database cannot be written;
+            generation, to which its segments belong; bytes; segments (by table: their number), tail_rows (by table:
+            rows that no segment holds yet) and reader_process (id, None while no reader runs).
+        """
+        return self._engine.cache_info()
+
+    def clear_cache(self) -> None:
+        """Remove the Parquet cache, which loses nothing but time: the next question builds it anew."""
+        self._engine.clear_cache()
 
     def explore(self) -> Explorer:
         """Return the explorer: a table of runs, and the curves, metrics and suggestions of those selected."""

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 
@@ -30,7 +30,7 @@ from finlab_nb.errors import QueryError
 from finlab_nb.query import tail
 from finlab_nb.query.asking import Asker
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
-from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose
+from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose, clear
 from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal
 
 if TYPE_CHECKING:
@@ -229,6 +229,28 @@ class Engine:
         """Return the segments that the views read at this moment."""
         with self._lock:
             return [segment for copy in self._copies.values() for segment in copy.segments]
+
+    def cache_info(self) -> dict[str, Any]:
+        """Return what the cache holds; see `Lab.cache_info`."""
+        with self._lock:
+            self.refresh()
+            assert self._folder is not None  # noqa: S101
+            return {
+                "folder": self._root,
+                "temporary": self._temporary is not None,
+                "generation": self._folder.path.name,
+                "bytes": sum(one.path.stat().st_size for one in self.segments()),
+                "segments": {name: len(copy.segments) for name, copy in self._copies.items()},
+                "tail_rows": {name: tail.count(self._connection(), copy.table) for name, copy in self._copies.items()},
+                "reader_process": self.reader.process_id,
+            }
+
+    def clear_cache(self) -> None:
+        """Remove all segments of this store, of any generation; the next question builds them anew."""
+        with self._lock:
+            self.forget()
+            self._connection()
+            clear(self._root)
 
     # Refreshing ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -32,6 +33,7 @@ _METADATA_KEY: Final = "finlab_nb"
 _PARQUET: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, ROW_GROUP_SIZE 122880"
 _OLD_SECONDS: Final = 3600.0
 _ANCHORS: Final = 32
+_GENERATION: Final = re.compile(r"[0-9a-f]{16}(\.\d+)+")  # as `Engine` names them
 _READ_METADATA: Final = """
     SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = $key"""
 
@@ -73,10 +75,9 @@ class SegmentFolder:
 
     @classmethod
     def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
-        """Return the cache folder: the wanted one, the one beside the database, or a temporary one."""
-        root = database.with_name(database.name + ".cache") if wanted is None else wanted
-        if database.is_relative_to(root):  # what is in the cache folder can be read in queries
-            root = root / (database.name + ".cache")
+        """Return the cache folder: in the wanted one, beside the database, or a temporary one."""
+        # Always one of its own: what is in it can be read in queries, and what is old in it is removed.
+        root = (database.parent if wanted is None else wanted) / f"{database.name}.cache"
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
@@ -127,8 +128,19 @@ class SegmentFolder:
                 if path not in keep and time.time() - path.stat().st_mtime > _OLD_SECONDS:
                     path.unlink()
             for folder in self.path.parent.iterdir():
-                if folder != self.path and time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+                if (
+                    folder != self.path
+                    and _GENERATION.fullmatch(folder.name)
+                    and time.time() - folder.stat().st_mtime > _OLD_SECONDS
+                ):
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(root: Path) -> None:
+    """Remove all segments of a cache folder, as far as no other program holds them open."""
+    for folder in root.iterdir():
+        if _GENERATION.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[Segment]:
