@@ -78,6 +78,8 @@ class SegmentFolder:
         """Return the cache folder: in the wanted one, beside the database, or a temporary one."""
         # Always one of its own: what is in it can be read in queries, and what is old in it is removed.
         root = (database.parent if wanted is None else wanted) / f"{database.name}.cache"
+        if database.is_relative_to(root):
+            root = root / root.name
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
