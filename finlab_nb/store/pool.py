@@ -160,7 +160,7 @@ class ConnectionPool:
             try:
                 yield connection
             finally:
-                self._roll_back(connection)
+                self._end_transaction(connection)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -202,12 +202,20 @@ class ConnectionPool:
             self._local.writer, self._local.depth = connection, 0
             yield
         finally:
-            self._local.writer = None
-            self._roll_back(connection)
+            self._end_transaction(connection)
 
-    def _roll_back(self, connection: _Connection) -> None:
-        if connection.in_transaction and not self._forked_in_use:  # what a fork left to a child belongs to the parent
+    def _end_transaction(self, connection: _Connection) -> None:
+        """Roll back what was not committed, and forget that this thread writes. Twice, since Ctrl-C can strike once."""
+        if getattr(self._local, "writer", None) is connection:
+            self._local.writer = None
+        if self._can_roll_back(connection):
             connection.rollback()
+
+    def _can_roll_back(self, connection: _Connection) -> bool:
+        try:
+            return connection.in_transaction and not self._forked_in_use  # a fork leaves a transaction to the parent
+        except sqlite3.ProgrammingError:  # closed: a context that Ctrl-C has cut off ends after those around it
+            return False
 
     @contextlib.contextmanager
     def _savepoint(self) -> Iterator[sqlite3.Connection]:
@@ -218,8 +226,7 @@ class ConnectionPool:
             try:
                 yield connection
             except BaseException:
-                # A full disk has already rolled back everything; after a fork the transaction is the parent's.
-                if connection.in_transaction and not self._forked_in_use:
+                if self._can_roll_back(connection):  # a full disk has already rolled back everything
                     connection.execute(f"ROLLBACK TO {name}")
                     connection.execute(f"RELEASE {name}")
                 raise
@@ -249,7 +256,7 @@ class ConnectionPool:
             # The commit before it stands, and the caller must learn just that.
             _log.warning("the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
         finally:
-            self._roll_back(connection)
+            self._end_transaction(connection)
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
@@ -342,9 +349,7 @@ class ConnectionPool:
     def _give_back(self, slot: _Slot) -> None:
         connection = slot.connection
         if connection is not None:
-            if getattr(self._local, "writer", None) is connection:  # Ctrl-C struck before this was said
-                self._local.writer = None
-            self._roll_back(connection)
+            self._end_transaction(connection)
         self._idle.append(slot)
         if self._given_back.qsize() < self.size:  # enough to wake all who wait; nobody may be waiting
             self._given_back.put(None)
