@@ -43,12 +43,16 @@ def main() -> int:
     """Measure, print the table, and return 1 if a target is missed."""
     options = _options()
     book = open_book(options.keep, options.scale)
+    load_before = _load()
     rows: list[Row] = []
     with tqdm(options.rows, unit="row", leave=False) as progress:
         for name in progress:
             progress.set_description(name)
             rows += MEASURES[name](book)
     print(table(rows))
+    print(
+        f"load {load_before:.1f} before, {_load():.1f} after, on {os.cpu_count()} cores: on a busy machine trust the ratios"
+    )
     if options.json is not None:
         write_json(
             options.json, rows, {"measured_at": datetime.now(UTC).isoformat(), **_machine(), "book": facts_of(book)}
@@ -80,10 +84,15 @@ def _row_names(text: str) -> list[str]:
     return names
 
 
+def _load() -> float:
+    """Return how many processes compete for the cores, over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
 def _machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
-        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "load": _load(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
