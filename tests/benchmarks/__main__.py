@@ -50,9 +50,7 @@ def main() -> int:
             progress.set_description(name)
             rows += MEASURES[name](book)
     print(table(rows))
-    print(
-        f"load {load_before:.1f} before, {_load():.1f} after, on {os.cpu_count()} cores: on a busy machine trust the ratios"
-    )
+    print(f"load {load_before:.1f} to {_load():.1f} on {os.cpu_count()} cores; on a busy machine trust the ratios")
     if options.json is not None:
         write_json(
             options.json, rows, {"measured_at": datetime.now(UTC).isoformat(), **_machine(), "book": facts_of(book)}
