@@ -121,10 +121,15 @@ def begin(writer: sqlite3.Connection) -> bool:
     try:
         writer.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if is_busy(error):
             return False
         raise
     return True
+
+
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Tell whether SQLite refused because another connection holds a lock."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _copy_back(keeper: sqlite3.Connection) -> tuple[bool, bool]:

@@ -381,8 +381,7 @@ class ConnectionPool:
             for setting in _CONNECTION_SETTINGS:
                 connection.execute(setting).fetchall()
             if file is None or file != self._prepared:
-                if self._prepare is not None:
-                    self._prepare(connection, self.path)
+                self._make_ready(connection)
                 self._prepared = file or self._file_identity()
             connection.file = file
             swapped = file is not None and file != self._file_identity()
@@ -393,6 +392,18 @@ class ConnectionPool:
             connection.close()
             return self._connect()
         return connection
+
+    def _make_ready(self, connection: _Connection) -> None:
+        deadline = time.monotonic() + _READ_BUSY_MILLISECONDS / 1000
+        while self._prepare is not None:
+            try:
+                self._prepare(connection, self.path)
+                break
+            except sqlite3.OperationalError as error:
+                # Two processes that give a new file its log at once: SQLite refuses one without a wait.
+                if not checkpoint.is_busy(error) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the processes, guards nothing
 
     def _file_identity(self) -> FileIdentity:
         try:
