@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query.frames import arguments
-from finlab_nb.query.frames.questions import Questions, Views
+from finlab_nb.query.frames.questions import Questions, Views, is_ours
 from finlab_nb.query.tables import TABLES
 
 Lookup: TypeAlias = Callable[[str], Any]
@@ -124,8 +124,7 @@ def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd
 
 def _variables(frame: FrameType | None) -> Lookup:
     """Return what finds a variable as the code outside this package sees it, None if there is none."""
-    package = __name__.partition(".")[0]
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    while frame is not None and is_ours(frame):
         frame = frame.f_back
     scopes: list[Mapping[str, Any]] = []
     module = {} if frame is None else frame.f_globals

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
@@ -38,6 +41,7 @@ _STRINGS: Final[dict[Any, Any]] = (
     if pd.__version__ >= "3"
     else {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
 )
+_PACKAGE_FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 # These change the engine for good or take addresses of memory, though they look like SELECTs.
 _REFUSED_FUNCTIONS: Final = re.compile(
     r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
@@ -222,10 +226,14 @@ def _warn(lost: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _levels_to_caller() -> int:
-    """Return at which stacklevel the code stands that is not ours."""
-    package, level = __name__.partition(".")[0], 1
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find a caller
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    """Return at which stacklevel, seen from `_warn`, the code stands that is not ours."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - the documented way to find a caller
+    while is_ours(frame) and frame.f_back is not None:
         frame = frame.f_back
         level += 1
     return level
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Tell whether a frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_PACKAGE_FOLDER)
