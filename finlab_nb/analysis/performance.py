@@ -201,8 +201,9 @@ def _day_ends(dates: Dates, values: Floats) -> tuple[Dates, Floats]:
 def _returns(day_ends: Floats) -> Floats:
     before = day_ends[:-1]
     out = np.full(before.size, np.nan)
-    np.divide(np.diff(day_ends), before, out=out, where=before > 0)
-    return out
+    with np.errstate(over="ignore"):
+        np.divide(np.diff(day_ends), before, out=out, where=before > 0)
+    return np.where(np.isfinite(out), out, np.nan)
 
 
 def _annualized_return(dates: Dates, values: Floats) -> float:
@@ -221,8 +222,9 @@ def _sharpe_ratio(dates: Dates, values: Floats) -> float:
     returns = _returns(_day_ends(dates, values)[1])
     if returns.size < 2 or np.isnan(returns).any():
         return np.nan
-    mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
-    if deviation <= _ROUNDING * (1 + abs(mean)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(returns.mean()), float(returns.std(ddof=1))
+    if not np.isfinite(deviation) or deviation <= _ROUNDING * (1 + abs(mean)):
         return np.nan
     return mean / deviation * float(np.sqrt(TRADING_DAYS_PER_YEAR))
 
@@ -230,8 +232,9 @@ def _sharpe_ratio(dates: Dates, values: Floats) -> float:
 def _drawdown(values: Floats) -> Floats:
     peak = np.fmax.accumulate(values)
     out = np.full(values.size, np.nan)
-    np.divide(values - peak, peak, out=out, where=peak > 0)
-    return out
+    with np.errstate(over="ignore"):
+        np.divide(values - peak, peak, out=out, where=peak > 0)
+    return np.where(np.isfinite(out), out, np.nan)
 
 
 def _max_drawdown(values: Floats) -> float:

@@ -15,8 +15,9 @@ readers always overlap there is no such moment of itself, and the log would grow
    ended, an empty write starts the log anew.
 
 Each step lasts as long as the readers do. So at first neither is waited for, which is enough where nobody reads at
-that moment; once the log is twice as large as it should be, both together wait up to `_PATIENCE_SECONDS`. A reader
-that stays open for longer, such as a copy of the whole database, lets the log grow until an attempt finds it gone.
+that moment; once the log is twice as large as it should be, both together wait up to `_PATIENCE_SECONDS`, and
+longer the more the log has outgrown its bound, for a long log slows every reader. A reader that stays open for longer,
+such as a copy of the whole database, lets the log grow until an attempt finds it gone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ WAL_BYTES: Final = 8 * 2**20
 _GROWTH_BYTES: Final = 2**20
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
+_MOST_PATIENCE: Final = 6  # times as long, for a log that many times four times as large as it should be
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.5
 
@@ -95,7 +97,7 @@ class Checkpoints:
         if size < self._size_at_patient + WAL_BYTES:
             return 0.0
         self._size_at_patient = size
-        return _PATIENCE_SECONDS
+        return _PATIENCE_SECONDS * min(max(size / (4 * WAL_BYTES), 1), _MOST_PATIENCE)
 
     def _size(self) -> int:
         try:

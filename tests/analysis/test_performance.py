@@ -211,3 +211,11 @@ def test_importing_the_definitions_loads_no_matplotlib():
     code = "import sys, finlab_nb.analysis; print('matplotlib' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("values", [[1e-300, 1.8e8, 1.0], [1.0, 1e308, -1.7e308, 1e308], [5e-324, 1e308, 5e-324]])
+def test_figures_of_absurd_curves_are_unknown_and_never_infinite(values: list[float]) -> None:
+    curve = pd.Series(values, index=pd.bdate_range("2024-01-01", periods=len(values)))
+    found = equity_metrics(curve)
+    assert not any(np.isinf(value) for value in found.values())
+    assert not np.isinf(daily_returns(curve)).any()

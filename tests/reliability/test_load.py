@@ -185,7 +185,7 @@ def truncate_log(path: Path, stop: Event, truncations) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("milliseconds", [1, 20])
+@pytest.mark.parametrize("milliseconds", [1, 20, 50])
 def test_the_log_stays_small_where_there_is_always_a_reader(tmp_path: Path, milliseconds: int) -> None:
     path, context, saves = tmp_path / "a.db", processes(), 10_000 if LONG else 600
     stop, ready = context.Event(), context.Barrier(3)
@@ -214,7 +214,7 @@ def test_the_log_stays_small_where_there_is_always_a_reader(tmp_path: Path, mill
         f"database {path.stat().st_size / MEGABYTE:.1f} MB, saves within "
         f"{latencies[saves // 2] * 1e3:.1f} ms (half), {latencies[-1] * 1e3:.0f} ms (all)"
     )
-    assert largest < (64 if LONG else 40) * MEGABYTE
+    assert largest < (96 if LONG else 64) * MEGABYTE
     assert latencies[-1] < 2.0
 
 
