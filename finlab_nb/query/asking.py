@@ -21,6 +21,8 @@ Question = Callable[[duckdb.DuckDBPyConnection], Answer]
 
 _REPEATED_SECONDS: Final = 0.02
 
+_current = threading.local()
+
 
 def answered(
     connection: duckdb.DuckDBPyConnection,
@@ -39,6 +41,13 @@ def answered(
                 cursor.execute("ROLLBACK")
 
 
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if the question of this thread was interrupted: for work outside DuckDB."""
+    task: _Task[Any] | None = getattr(_current, "task", None)
+    if task is not None and task.interrupted:
+        raise KeyboardInterrupt
+
+
 class _Task(Generic[Answer]):
     """One question on its way to the thread and back."""
 
@@ -48,15 +57,17 @@ class _Task(Generic[Answer]):
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._outcome: Callable[[], Answer] | None = None
         self.done = threading.Event()
+        self.interrupted = False
 
     def run(self) -> None:
+        _current.task = self
         try:
             answer = answered(self._connection, self._question, self._start)
             self._outcome = lambda: answer
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asks
             self._outcome = _raiser(error)
         finally:
-            self._cursor = None
+            self._cursor = _current.task = None
             self.done.set()
 
     def _start(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -67,6 +78,7 @@ class _Task(Generic[Answer]):
         try:
             self.done.wait()
         except BaseException:
+            self.interrupted = True
             # Again and again: a question may ask several queries, and an interrupt ends only the one that runs.
             while not self.done.wait(_REPEATED_SECONDS):
                 cursor = self._cursor

@@ -308,3 +308,26 @@ with fl.Lab(sys.argv[1]) as lab:
     )
     assert int(finished.stdout) < 400  # MB, as for a book of any size; the JSON file alone is as large
     assert "export" in finished.stderr or finished.stderr == ""
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time, finlab_nb as fl
+with fl.Lab(sys.argv[1]) as lab:
+    lab.trades()
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        lab.export_frames(sys.argv[2], "trades", "xlsx", progress=False)
+        print("no interrupt")
+    except KeyboardInterrupt:
+        print("interrupted", os.listdir(sys.argv[2]), len(lab.trades()))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a real SIGINT")
+def test_an_interrupted_export_leaves_nothing_and_the_lab_goes_on(lab: fl.Lab, tmp_path: Path) -> None:
+    fill(lab, 300)
+    (tmp_path / "out").mkdir()
+    arguments = [str(lab.store.path), str(tmp_path / "out")]
+    finished = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True)
+    assert finished.stdout == "interrupted [] 150000\n", finished.stderr
+    assert finished.stderr == ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from finlab_nb.query.asking import stop_if_interrupted
 from finlab_nb.query.exports.formats import FORMATS, Format, select
 from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
 from finlab_nb.query.frames import arguments
@@ -23,7 +24,6 @@ from finlab_nb.store.interchange.files import ProgressBar
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BATCH_ROWS: Final = 122_880
 _COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
 _CHOSEN: Final = "SELECT iteration_id FROM exported_iterations"
 _OF_CHOSEN: Final = f"iteration_id IN ({_CHOSEN})"
@@ -208,9 +208,10 @@ class _Export:
                 yield name, part
 
     def _write_file(self, path: Path, query: str, bar: ProgressBar) -> None:
-        rows: pa.RecordBatchReader = self._views.execute(query).to_arrow_reader(_BATCH_ROWS)
+        rows: pa.RecordBatchReader = self._views.execute(query).to_arrow_reader(self._form.batch_rows)
         with self._form.writing(path, rows.schema) as write:
             for batch in rows:
+                stop_if_interrupted()
                 write(batch)
                 bar.update(batch.num_rows)
         descriptor = os.open(path, os.O_RDWR)

@@ -29,11 +29,12 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # without it Excel takes UTF-8 for th
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: its file ending, the select list of a table in it, and what writes the rows."""
+    """One format: its file ending, the select list of a table in it, what writes the rows, and how many at a time."""
 
     ending: str
     select_list: Callable[[tuple[Column, ...]], str]
     writing: Writing
+    batch_rows: int = 122_880
 
 
 def _typed(columns: tuple[Column, ...]) -> str:
@@ -122,7 +123,7 @@ def _guarded(batch: pa.RecordBatch) -> pa.RecordBatch:
 FORMATS: Final = {
     "parquet": Format(".parquet", _typed, _writing_parquet),
     "csv": Format(".csv", _with_dates_as_text, _writing_csv),
-    "xlsx": Format(".xlsx", _with_moments_in_utc, writing_xlsx),
+    "xlsx": Format(".xlsx", _with_moments_in_utc, writing_xlsx, batch_rows=2_048),
     "json": Format(".json", _json_lines, _writing_json),
     "feather": Format(".feather", _typed, _writing_feather),
 }
