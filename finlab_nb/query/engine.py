@@ -31,13 +31,14 @@ from finlab_nb.query import tail
 from finlab_nb.query.asking import Asker
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose, clear
-from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal
+from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal, parquet
 
 if TYPE_CHECKING:
     from finlab_nb.store.pool import ConnectionPool
 
 Answer = TypeVar("Answer")
 Range = tuple[int, int]
+Anchors = dict[int, str | None]
 
 _MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
 _MERGED_SEGMENTS: Final = 4
@@ -177,7 +178,8 @@ class Engine:
                         self._catch_up(source, state)
                         break
                     copies = [
-                        (copy, first, last, anchors_of(source, copy.table, first, last)) for copy, first, last in bulk
+                        (copy, {ends: anchors_of(source, copy.table, *ends) for ends in _pieces(first, last)})
+                        for copy, first, last in bulk
                     ]
                 self._copy_in_bulk(state, copies)
             self._version = version
@@ -304,20 +306,25 @@ class Engine:
                     ranges.append((copy, first, last))
         return ranges
 
-    def _copy_in_bulk(self, state: _State, ranges: list[tuple[_Copy, int, int, dict[int, str | None]]]) -> None:
+    def _copy_in_bulk(self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Anchors]]]) -> None:
         assert self._folder is not None  # noqa: S101
-        requests, published = [], []
-        for copy, first, last, anchors in ranges:
-            table, path = copy.table, self._folder.new_path()
-            stamps = _within(state.stamps[table.name], first, last)
-            query = table.typed_rows(RAW_ROWS)
-            statement = self._folder.copy_statement(table, query, path, stamps, anchors)
-            requests.append(CopyRequest(table.name, first, last, str(path), statement))
-            published.append((copy, path, first, last, stamps, anchors))
+        folder, requests, copied = self._folder, [], []
+        for copy, pieces in copies:
+            table, whole = copy.table, folder.new_path()
+            paths = [whole] if len(pieces) == 1 else [folder.new_path() for _ in pieces]
+            rows = table.typed_rows(RAW_ROWS)
+            parts = []
+            for path, (ends, anchors) in zip(paths, pieces.items(), strict=True):
+                query = rows if path == whole else f"FROM {parquet(whole)} WHERE row_id BETWEEN {ends[0]} AND {ends[1]}"
+                stamps = _within(state.stamps[table.name], *ends)
+                parts.append(folder.copy_statement(table, query, path, stamps, anchors))
+                copied.append((copy, path, *ends))
+            first, last = min(pieces)[0], max(pieces)[1]
+            statement = parts.pop() if paths == [whole] else folder.copy_statement(table, rows, whole, {}, {})
+            requests.append(CopyRequest(table.name, first, last, str(whole), statement, parts))
         self.reader.copy(requests)
-        for copy, temporary, first, last, stamps, anchors in published:
-            path = self._folder.publish(temporary, copy.table, first, last)
-            segment = Segment(path, copy.table.name, first, last, stamps, anchors)
+        for copy, temporary, first, last in copied:
+            segment = folder.publish(self._connection(), temporary, copy.table, first, last)
             kept = [one for one in copy.segments if one.last < first or last < one.first]
             copy.segments = sorted([*kept, segment], key=lambda one: one.first)
             copy.loaded = False
@@ -371,7 +378,7 @@ class Engine:
             missing = [(first, min(end, copy.seen)) for first, end in again] + [(copy.seen + 1, last)]
         tail.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
         if not copy.loaded or edited:
-            tail.show(connection, copy.table, [(one.path, copy.stale(one)) for one in copy.segments])
+            tail.show(connection, copy.table, [(one, copy.stale(one)) for one in copy.segments])
         copy.seen, copy.loaded = last, True
         return True
 
@@ -407,13 +414,13 @@ class Engine:
         anchors = tail.anchors(connection, table, first, last)
         query = tail.rows_between(table, first, last)
         connection.execute(self._folder.copy_statement(table, query, path, stamps, anchors))
-        segment = Segment(self._folder.publish(path, table, first, last), table.name, first, last, stamps, anchors)
+        segment = self._folder.publish(connection, path, table, first, last)
         segments = [one for one in copy.segments if one.last < first or last < one.first]
         segments = sorted([*segments, segment], key=lambda one: one.first)
         connection.execute("BEGIN TRANSACTION")
         try:
             tail.remove(connection, table, [(first, last)])
-            tail.show(connection, table, [(one.path, copy.stale(one)) for one in segments])
+            tail.show(connection, table, [(one, copy.stale(one)) for one in segments])
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(duckdb.Error):
@@ -459,6 +466,12 @@ def _gaps(segments: Iterable[Segment], first: int, last: int) -> Iterator[Range]
         first = max(first, segment.last + 1)
     if first <= last:
         yield first, last
+
+
+def _pieces(first: int, last: int) -> Iterator[Range]:
+    """Part a range into some that are worth a segment: who asks for a few runs need not look into all."""
+    for start in range(first, last + 1, _MERGED_ROWS):
+        yield start, min(start + _MERGED_ROWS - 1, last)
 
 
 def _rows_of(bucket: int, segment: Segment) -> Range:

@@ -39,13 +39,18 @@ RAW_ROWS: Final = "raw_rows"  # the rows of a request: row_id, the raw columns, 
 
 
 class CopyRequest(NamedTuple):
-    """Rows to be copied: of a table, from one rowid to another, by a statement that reads `RAW_ROWS`."""
+    """Rows to be copied: of a table, from one rowid to another, by a statement that reads `RAW_ROWS`.
+
+    SQLite's rows can only be scanned from end to end. So those of many segments are copied into one file first, which
+    `parts` then read, and which does not stay.
+    """
 
     table: str
     first: int
     last: int
     path: str
     statement: str
+    parts: list[str]
 
 
 class Reader:
@@ -230,6 +235,11 @@ def _serve(connection: Any, request: dict[str, Any]) -> None:
         connection.execute("DETACH DATABASE IF EXISTS store")
     if refused:  # only now: never are two copies of SQLite at work on the file
         _copy_by_python(connection, Path(request["database"]), refused)
+    for copy in copies:
+        for part in copy.parts:
+            connection.execute(part)
+        if copy.parts:
+            Path(copy.path).unlink()
 
 
 def _copied(connection: Any, copy: CopyRequest) -> bool:

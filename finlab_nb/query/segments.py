@@ -37,6 +37,10 @@ _GENERATION: Final = re.compile(r"[0-9a-f]{16}(\.\d+)+")  # as `Engine` names th
 _READ_METADATA: Final = """
     SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = $key"""
 
+_READ_OWNERS: Final = """
+    SELECT file_name, min(stats_min_value), max(stats_max_value), bool_and(stats_min_value IS NOT NULL)
+    FROM parquet_metadata($files) WHERE path_in_schema = 'iteration_id' GROUP BY file_name"""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -48,6 +52,7 @@ class Segment:
     last: int
     stamps: Mapping[int, int] = field(repr=False)
     anchors: Mapping[int, str | None] = field(repr=False)
+    owners: tuple[str, str] | None = None  # the least and the greatest, where the footer tells
 
     def stale_buckets(self, stamps: Mapping[int, int]) -> set[int]:
         """Return the buckets of this segment whose rows were edited since, given the database's stamps now."""
@@ -104,11 +109,14 @@ class SegmentFolder:
             f"COPY ({query}) TO {literal(str(path))} ({_PARQUET}, KV_METADATA {{{_METADATA_KEY}: {literal(metadata)}}})"
         )
 
-    def publish(self, temporary: Path, table: Table, first: int, last: int) -> Path:
-        """Give a finished file its name."""
+    def publish(
+        self, connection: duckdb.DuckDBPyConnection, temporary: Path, table: Table, first: int, last: int
+    ) -> Segment:
+        """Give a finished file its name, and read its footer."""
         path = self.path / f"{table.name}.{first}-{last}.{temporary.stem}.parquet"
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic everywhere
-        return path
+        (segment,) = _read(connection, [path])
+        return segment
 
     def segments(self, connection: duckdb.DuckDBPyConnection) -> list[Segment]:
         """Return the segments that stand in the folder."""
@@ -150,12 +158,15 @@ def _read(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[
         return []
     names = {str(path): path for path in paths}
     rows = connection.execute(_READ_METADATA, {"files": list(names), "key": _METADATA_KEY}).fetchall()
-    return [_segment(names[name], json.loads(metadata)) for name, metadata in rows]
+    ranges = connection.execute(_READ_OWNERS, {"files": list(names)}).fetchall()
+    owners = {name: (least, greatest) for name, least, greatest, known in ranges if known}
+    return [_segment(names[name], json.loads(metadata), owners.get(name)) for name, metadata in rows]
 
 
-def _segment(path: Path, metadata: dict[str, Any]) -> Segment:
+def _segment(path: Path, metadata: dict[str, Any], owners: tuple[str, str] | None) -> Segment:
     first, _, last = path.name.split(".")[1].rpartition("-")
-    return Segment(path, metadata["table"], int(first), int(last), dict(metadata["stamps"]), dict(metadata["anchors"]))
+    stamps, anchors = dict(metadata["stamps"]), dict(metadata["anchors"])
+    return Segment(path, metadata["table"], int(first), int(last), stamps, anchors, owners)
 
 
 def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]:

@@ -138,6 +138,11 @@ def _timestamp(raw: str) -> str:
         END"""
 
 
+def parquet(path: object) -> str:
+    """Return the table function that reads a Parquet file."""
+    return f"read_parquet({literal(str(path))})"
+
+
 def _table(name: str, owner: str, /, **kinds: str) -> Table:
     return Table(name, owner, tuple(Column(column, kind) for column, kind in kinds.items()))
 

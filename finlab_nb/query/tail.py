@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from finlab_nb.query.segments import anchor_places
+from finlab_nb.query.segments import Segment, anchor_places
 from finlab_nb.query.tables import BUCKET_BITS, Column, Table, literal, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
 _CHUNK_ROWS: Final = 50_000
+
+_SHOWN: Final = """
+    CREATE OR REPLACE TABLE copied.shown_{name} (path VARCHAR, holes VARCHAR, least VARCHAR, greatest VARCHAR)"""
+_SHOW: Final = "INSERT INTO copied.shown_{name} VALUES (?, ?, ?, ?)"
 
 _ARROW_TYPES: Final = {
     "text": pa.string(),
@@ -122,20 +125,44 @@ def _text_or_bytes(raw: bytes) -> str | bytes:
         return raw
 
 
-def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Iterable[tuple[Path, set[int]]]) -> None:
+def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence[tuple[Segment, set[int]]]) -> None:
     """Define the table's view over the given segments, without their stale buckets, and the tail."""
+    sources = [
+        (str(one.path), " OR ".join(f"row_id BETWEEN {first} AND {last}" for first, last in _runs(stale)) or None)
+        for one, stale in segments
+    ]
+    connection.execute(f"CREATE OR REPLACE VIEW copied.{table.name}_rows AS {_union(table, sources)}")
+    connection.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {table.names} FROM copied.{table.name}_rows")
+    connection.execute(_SHOWN.format(name=table.name))
+    for (path, holes), (one, _) in zip(sources, segments, strict=True):
+        connection.execute(_SHOW.format(name=table.name), [path, holes, *(one.owners or (None, None))])
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequence[str]) -> str:
+    """Return the query for the rows of the table's view, without the segments that hold none of the owners.
+
+    Which segments the view reads is itself told by a table of DuckDB, so that both are of one moment.
+    """
+    shown = connection.execute(f"SELECT path, holes, least, greatest FROM copied.shown_{table.name}").fetchall()
+    sources = [
+        (path, holes)
+        for path, holes, least, greatest in shown
+        if least is None or any(least <= one <= greatest for one in owners)
+    ]
+    return f"SELECT {table.names} FROM ({_union(table, sources)})"
+
+
+def _union(table: Table, sources: Iterable[tuple[str, str | None]]) -> str:
+    """Return the query for all rows of some segments, apart from their holes, and of the tail."""
     whole, parts = [], []
-    for path, stale in segments:
-        if stale:
-            holes = " OR ".join(f"row_id BETWEEN {first} AND {last}" for first, last in _runs(stale))
-            parts.append(f"SELECT * FROM read_parquet({literal(str(path))}) WHERE NOT ({holes})")
+    for path, holes in sources:
+        if holes is None:
+            whole.append(literal(path))
         else:
-            whole.append(literal(str(path)))
+            parts.append(f"SELECT * FROM read_parquet({literal(path)}) WHERE NOT ({holes})")
     if whole:
         parts.insert(0, f"SELECT * FROM read_parquet([{', '.join(whole)}])")
-    parts.append(f"SELECT * FROM copied.{table.name}")
-    connection.execute(f"CREATE OR REPLACE VIEW copied.{table.name}_rows AS {' UNION ALL '.join(parts)}")
-    connection.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {table.names} FROM copied.{table.name}_rows")
+    return " UNION ALL ".join([*parts, f"SELECT * FROM copied.{table.name}"])
 
 
 def suspects(connection: duckdb.DuckDBPyConnection, tables: Iterable[tuple[Table, bool]]) -> set[str]:

@@ -16,7 +16,7 @@ from finlab_nb.query.frames.questions import Questions, Views, among
 
 _IDS: Final = "SELECT DISTINCT iteration_id FROM equity WHERE iteration_id IS NOT NULL ORDER BY 1"
 _POINTS: Final = """
-    SELECT place, date, equity FROM equity JOIN (
+    SELECT place, date, equity FROM {equity} JOIN (
         SELECT unnest($ids::VARCHAR[]) AS iteration_id, generate_subscripts($ids::VARCHAR[], 1) - 1 AS place
     ) USING (iteration_id)
     WHERE {condition} AND date IS NOT NULL AND equity IS NOT NULL ORDER BY place, date, equity_id"""
@@ -106,7 +106,8 @@ class CurveFrames(Questions):
             else:
                 views.check_ids(wanted)
                 ids, condition = wanted, among(wanted)
-            answer = views.execute(_POINTS.format(condition=condition), {"ids": ids}).fetchnumpy()
+            query = _POINTS.format(equity=views.rows_of("equity", ids), condition=condition)
+            answer = views.execute(query, {"ids": ids}).fetchnumpy()
             return _Points(ids, *(np.ma.getdata(answer[name]) for name in ("place", "date", "equity")))
 
         return self.ask(question)

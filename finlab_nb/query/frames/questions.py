@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError
+from finlab_nb.query import tail
 from finlab_nb.query.frames.arguments import Ids, one_text, texts
 from finlab_nb.query.tables import TABLES, literal
 
@@ -29,6 +30,8 @@ _UNKNOWN_IDS: Final = """
     SELECT id FROM (SELECT unnest($ids::VARCHAR[]) AS id) WHERE id NOT IN (
         SELECT iteration_id FROM iterations WHERE iteration_id IS NOT NULL)"""
 _KNOWN_STRATEGY: Final = "SELECT 1 FROM strategies WHERE strategy_id = $strategy OR name = $strategy LIMIT 1"
+
+_FEW_RUNS: Final = 64
 
 _NULLABLE: Final[dict[Any, Any]] = {
     pa.int64(): pd.Int64Dtype(),
@@ -71,10 +74,20 @@ class Views:
         """Return an answer as a DataFrame."""
         return to_frame(self.execute(query, values).to_arrow_table())
 
+    def rows_of(self, name: str, ids: Sequence[str]) -> str:
+        """Return what to select the rows of some runs from: of a few, only where they can be."""
+        if not 0 < len(ids) <= _FEW_RUNS:
+            return name
+        return f"({tail.rows_of(self.connection, TABLES[name], ids)}) AS {name}"
+
     def check_ids(self, ids: Sequence[str]) -> None:
         """Refuse ids that no iteration has."""
         if not ids:
             return
+        if len(ids) <= _FEW_RUNS:
+            (known,) = self.connection.execute(f"SELECT count(*) FROM iterations WHERE {among(ids)}").fetchone() or (0,)
+            if known == len(ids):
+                return
         unknown = self.connection.execute(_UNKNOWN_IDS, {"ids": list(ids)}).fetchall()
         if unknown:
             more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
@@ -155,7 +168,7 @@ class Questions:
         values: Mapping[str, Any] | None = None,
         **parts: str,
     ) -> pd.DataFrame:
-        """Ask a query with a {condition}, of all or some runs."""
+        """Ask a query with a {condition}, and perhaps of {trades}, of all or some runs."""
         ids = None if iterations is None else texts("iterations", iterations)
         bound = dict(values or {})
 
@@ -164,7 +177,8 @@ class Questions:
             if ids is not None:
                 views.check_ids(ids)
                 chosen.append(among(ids))
-            return views.frame(query.format(condition=" AND ".join(chosen or ["true"]), **parts), bound)
+            trades = views.rows_of("trades", ids) if ids and "{trades}" in query else "trades"
+            return views.frame(query.format(trades=trades, condition=" AND ".join(chosen or ["true"]), **parts), bound)
 
         return self.ask(question)
 

@@ -12,7 +12,7 @@ from finlab_nb.query.frames.questions import Questions
 
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
 
-_TRADES: Final = "SELECT * FROM trades WHERE {condition}"
+_TRADES: Final = "SELECT * FROM {trades} WHERE {condition}"
 # A win rate counts, as in `analysis.win_rate`, the closed trades whose result is known.
 _BY_STOCK: Final = """
     SELECT {owner}stock_code, count(*) AS trades, count(exit_date) AS closed,
@@ -23,12 +23,12 @@ _BY_STOCK: Final = """
            max(profit_loss) FILTER (exit_date IS NOT NULL) AS best_trade,
            min(profit_loss) FILTER (exit_date IS NOT NULL) AS worst_trade,
            min(entry_date) AS first_entry, max(exit_date) AS last_exit
-    FROM trades WHERE {condition} GROUP BY ALL ORDER BY ALL"""
+    FROM {trades} WHERE {condition} GROUP BY ALL ORDER BY ALL"""
 _BY_PERIOD: Final = """
     SELECT {owner}date_trunc('{period}', exit_date)::TIMESTAMP AS period, count(*) AS closed,
            count(*) FILTER (profit_loss > 0) / nullif(count(profit_loss), 0) AS win_rate,
            sum(profit_loss) AS profit_loss
-    FROM trades WHERE exit_date IS NOT NULL AND {condition} GROUP BY ALL ORDER BY ALL"""
+    FROM {trades} WHERE exit_date IS NOT NULL AND {condition} GROUP BY ALL ORDER BY ALL"""
 
 
 class TradeFrames(Questions):
