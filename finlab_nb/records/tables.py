@@ -82,14 +82,14 @@ def equity_record(equity: Any) -> list[EquityRow]:
     return sorted(points.items())
 
 
-class _Checked(dict[Any, str]):
+class _Checked(dict[Any, Any]):
     """Values in their stored form, each checked once: the same codes and dates come by the ten thousand."""
 
-    def __init__(self, check: Callable[[str, Any], str]) -> None:
+    def __init__(self, check: Callable[[str, Any], Any]) -> None:
         super().__init__()
         self._check = check
 
-    def __missing__(self, value: Any) -> str:
+    def __missing__(self, value: Any) -> Any:
         checked = self._check("", value)
         if len(self) >= _MOST_KNOWN:
             self.clear()
@@ -128,11 +128,9 @@ def _values(column: pd.Series[Any]) -> list[Any]:
     moments = column.to_numpy().astype("datetime64[us]")
     days = moments.astype("datetime64[D]")
     if bool(((moments == days) | np.isnat(moments)).all()):
-        moments = days
+        return list(map(_DAY_NUMBERS.__getitem__, days.view(np.int64).tolist()))
     texts: list[Any] = np.datetime_as_string(moments).tolist()
-    if moments is not days:
-        return [day_or_moment("", one) if one != "NaT" else None for one in texts]
-    return [None if one == "NaT" else one for one in texts] if "NaT" in texts else texts
+    return [None if one == "NaT" else _DAYS[one] for one in texts]
 
 
 def _column(
@@ -211,5 +209,12 @@ def day_or_moment(field: str, value: object) -> str:
     raise ValueError(f"{field} is {shown(value)}; it must be a date, a datetime or ISO 8601 text")
 
 
+def _numbered_day(_field: str, number: int) -> Any:
+    """Return the day that is so many days after 1970-01-01; none for the number that stands for NaT."""
+    day = np.datetime64(number, "D")
+    return None if np.isnat(day) else str(day)
+
+
+_DAY_NUMBERS: Final = _Checked(_numbered_day)
 _CODES: Final = _Checked(_stock_code)
 _DAYS: Final = _Checked(day_or_moment)
