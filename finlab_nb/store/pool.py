@@ -33,37 +33,25 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from finlab_nb.errors import PoolTimeoutError, StorageError, StoreClosedError
 from finlab_nb.store import checkpoint
-
-WRITE_LOCK_SECONDS: Final = 60.0
-_READ_BUSY_MILLISECONDS: Final = 10_000
-_FORK_PATIENCE_SECONDS: Final = 2.0
-_RECHECK_SECONDS: Final = 0.1
-_CONNECTION_SETTINGS: Final = (
-    "PRAGMA foreign_keys = ON",
-    # Records are checked before they come here; the CHECKs of the schema are for other programs. They cost a third of a
-    # save, and would keep an adopted row that breaks one from being changed.
-    "PRAGMA ignore_check_constraints = ON",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA wal_autocheckpoint = 0",
-    "PRAGMA cache_size = -16384",
-    f"PRAGMA journal_size_limit = {checkpoint.WAL_BYTES}",
-    f"PRAGMA busy_timeout = {_READ_BUSY_MILLISECONDS}",
+from finlab_nb.store.connection import (
+    PATIENCE_SECONDS,
+    Connection,
+    FileIdentity,
+    connect,
+    file_identity,
+    spoils,
+    translated_errors,
 )
 
-FileIdentity: TypeAlias = tuple[int, int, int]
-
+WRITE_LOCK_SECONDS: Final = 60.0
+_FORK_PATIENCE_SECONDS: Final = 2.0
+_RECHECK_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
-
-
-class _Connection(sqlite3.Connection):
-    """A connection that knows which file it opened."""
-
-    file: FileIdentity | None
 
 
 class _Slot:
@@ -72,7 +60,7 @@ class _Slot:
     __slots__ = ("__weakref__", "connection")
 
     def __init__(self) -> None:
-        self.connection: _Connection | None = None
+        self.connection: Connection | None = None
 
     def close(self) -> None:
         connection, self.connection = self.connection, None
@@ -135,7 +123,7 @@ class ConnectionPool:
         self._local = threading.local()
         self._write_lock = threading.Lock()
         self._keeper_lock = threading.Lock()
-        self._keeper: _Connection | None = None
+        self._keeper: Connection | None = None
         self._keepers = 0
         self._checkpoints = checkpoint.Checkpoints(self.path)
 
@@ -184,10 +172,10 @@ class ConnectionPool:
                 connection.execute("COMMIT")
             self._checkpoint_if_due(connection)
 
-    def _own_writer(self) -> _Connection | None:
+    def _own_writer(self) -> Connection | None:
         """Return the connection of this thread's write transaction, if it is in one."""
         self._refuse_if_forked_in_use()  # or a child that leaves the transaction would commit it, as its parent will
-        writer: _Connection | None = getattr(self._local, "writer", None)
+        writer: Connection | None = getattr(self._local, "writer", None)
         if writer is not None and not writer.in_transaction:
             raise StorageError(
                 f"the transaction on {self.path} has failed as a whole, nothing of it was saved; "
@@ -196,7 +184,7 @@ class ConnectionPool:
         return writer
 
     @contextlib.contextmanager
-    def _writing(self, connection: _Connection) -> Iterator[None]:
+    def _writing(self, connection: Connection) -> Iterator[None]:
         try:
             self._begin_immediate(connection, WRITE_LOCK_SECONDS)
             self._local.writer, self._local.depth = connection, 0
@@ -204,14 +192,14 @@ class ConnectionPool:
         finally:
             self._end_transaction(connection)
 
-    def _end_transaction(self, connection: _Connection) -> None:
+    def _end_transaction(self, connection: Connection) -> None:
         """Roll back what was not committed, and forget that this thread writes. Twice, since Ctrl-C can strike once."""
         if getattr(self._local, "writer", None) is connection:
             self._local.writer = None
         if self._can_roll_back(connection):
             connection.rollback()
 
-    def _can_roll_back(self, connection: _Connection) -> bool:
+    def _can_roll_back(self, connection: Connection) -> bool:
         try:
             return connection.in_transaction and not self._forked_in_use  # a fork leaves a transaction to the parent
         except sqlite3.ProgrammingError:  # closed: a context that Ctrl-C has cut off ends after those around it
@@ -235,7 +223,7 @@ class ConnectionPool:
             finally:
                 self._local.depth -= 1
 
-    def _begin_immediate(self, connection: _Connection, seconds: float) -> None:
+    def _begin_immediate(self, connection: Connection, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         with self._write_lock, checkpoint.no_waiting(connection):
             while not checkpoint.begin(connection):
@@ -243,7 +231,7 @@ class ConnectionPool:
                     raise PoolTimeoutError(f"no write lock on {self.path} within {seconds:.0f} s: {_WHO_HOLDS}")
                 time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the writers, guards nothing
 
-    def _checkpoint_if_due(self, connection: _Connection) -> None:
+    def _checkpoint_if_due(self, connection: Connection) -> None:
         if not self._checkpoints.due():
             return
         try:
@@ -274,7 +262,7 @@ class ConnectionPool:
         """Lend the connection outside the pool that watches the file and does the checkpoints."""
         self._refuse_if_unusable()
         with self._keeper_lock:
-            file = self._file_identity()
+            file = file_identity(self.path)
             if self._keeper is not None and self._keeper.file != file:
                 self._keeper.close()
                 self._keeper = None
@@ -291,21 +279,21 @@ class ConnectionPool:
     # The stack ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _lease(self) -> Iterator[_Connection]:
+    def _lease(self) -> Iterator[Connection]:
         self._refuse_if_unusable()
         slot = self._next_slot()
         try:
             yield self._connected(slot)
         except BaseException as error:
-            if _spoils(error) and not self._forked_in_use:
+            if spoils(error) and not self._forked_in_use:
                 slot.close()
             raise
         finally:
             self._give_back(slot)
 
-    def _connected(self, slot: _Slot) -> _Connection:
+    def _connected(self, slot: _Slot) -> Connection:
         self._refuse_if_unusable()
-        if slot.connection is not None and slot.connection.file != self._file_identity():
+        if slot.connection is not None and slot.connection.file != file_identity(self.path):
             slot.close()  # another file stands under the name now
         if slot.connection is None:
             slot.connection = self._connect()
@@ -366,25 +354,16 @@ class ConnectionPool:
         """How many connections are lent at this moment."""
         return max(0, len(self._slots) - len(self._idle))
 
-    def _connect(self, *, create: bool = False) -> _Connection:
+    def _connect(self, *, create: bool = False) -> Connection:
         # Asked before: should the file be swapped in between, the next use notices.
-        file = None if create else self._file_identity()
-        connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}",  # a file that has gone does not come back empty
-            uri=True,
-            timeout=_READ_BUSY_MILLISECONDS / 1000,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=_Connection,
-        )
+        file = None if create else file_identity(self.path)
+        connection = connect(self.path, create=create)
         try:
-            for setting in _CONNECTION_SETTINGS:
-                connection.execute(setting).fetchall()
             if file is None or file != self._prepared:
                 self._make_ready(connection)
-                self._prepared = file or self._file_identity()
+                self._prepared = file or file_identity(self.path)
             connection.file = file
-            swapped = file is not None and file != self._file_identity()
+            swapped = file is not None and file != file_identity(self.path)
         except BaseException:
             connection.close()
             raise
@@ -393,8 +372,8 @@ class ConnectionPool:
             return self._connect()
         return connection
 
-    def _make_ready(self, connection: _Connection) -> None:
-        deadline = time.monotonic() + _READ_BUSY_MILLISECONDS / 1000
+    def _make_ready(self, connection: Connection) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._prepare is not None:
             try:
                 self._prepare(connection, self.path)
@@ -404,21 +383,6 @@ class ConnectionPool:
                 if not checkpoint.is_busy(error) or time.monotonic() >= deadline:
                     raise
             time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the processes, guards nothing
-
-    def _file_identity(self) -> FileIdentity:
-        try:
-            status = os.stat(self.path)  # noqa: PTH116 - called before every question, and this is the fast way
-        except FileNotFoundError as error:
-            raise StorageError(
-                f"the database {self.path} has disappeared; put the file back, or restore a backup, and go on"
-            ) from error
-        except OSError as error:
-            raise StorageError(f"the database {self.path} cannot be reached: {error}") from error
-        if status.st_size == 0:
-            raise StorageError(
-                f"the database {self.path} is an empty file now; put the file back, or restore a backup, and go on"
-            )
-        return status.st_dev, status.st_ino, status.st_mode  # opened read-only, a connection stays so
 
     # End of life --------------------------------------------------------------------------------------------------
 
@@ -482,42 +446,8 @@ class ConnectionPool:
         self._reset()
 
 
-def _spoils(error: BaseException) -> bool:
-    """Tell whether a connection is not to be used again: it has met a failure, or an interrupt between two steps."""
-    return (
-        not isinstance(error, Exception)
-        or isinstance(error, sqlite3.Error)
-        or isinstance(error.__cause__, sqlite3.Error)
-    )
-
-
 _WHO_HOLDS: Final = "another process is in a long write transaction; wait for it or end it, nothing was saved"
 _never_closed: list[Any] = []
-
-_EXPLANATIONS: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space and save again, nothing of this save was written",
-    sqlite3.SQLITE_READONLY: "the file, its -wal and -shm beside it or the folder is read-only; make them writable, or "
-    "work on a copy elsewhere",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists, that it and the file are readable and "
-    "writable, and that the path is no folder",
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database; nothing was changed; choose another file, or restore a backup "
-    "if it was one",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; keep a copy of it and restore the newest backup",
-    sqlite3.SQLITE_IOERR: "the disk failed or is full; free some space, check the disk, and save again",
-    sqlite3.SQLITE_BUSY: "another program holds a lock on it for too long; end that program or wait for it",
-    sqlite3.SQLITE_TOOBIG: "a text is larger than SQLite can store (1 GB)",
-}
-
-
-@contextlib.contextmanager
-def translated_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into StorageError that says what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        explanation = _EXPLANATIONS.get(code)
-        raise StorageError(f"{path}: {explanation} ({error})" if explanation else f"{path}: {error}") from error
 
 
 def is_open_here(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.store import schema
-from finlab_nb.store.pool import translated_errors
+from finlab_nb.store.connection import translated_errors
 
 _MAPPED_BYTES: Final = 1 << 31
 _READ_SETTINGS: Final = (

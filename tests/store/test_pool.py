@@ -14,6 +14,7 @@ import pytest
 
 import finlab_nb as fl
 from finlab_nb.store import checkpoint, pool, schema, upgrade
+from finlab_nb.store import connection as one_connection
 from finlab_nb.store.pool import ConnectionPool
 
 
@@ -221,9 +222,7 @@ def test_a_child_forked_inside_a_transaction_refuses_to_work(tmp_path: Path) -> 
 def test_the_log_stays_small_under_steady_writing_and_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "WAL_BYTES", 200_000)
     monkeypatch.setattr(checkpoint, "_GROWTH_BYTES", 50_000)
-    monkeypatch.setattr(
-        pool, "_CONNECTION_SETTINGS", (*pool._CONNECTION_SETTINGS, "PRAGMA journal_size_limit = 200000")
-    )
+    monkeypatch.setattr(one_connection, "_SETTINGS", (*one_connection._SETTINGS, "PRAGMA journal_size_limit = 200000"))
     with fl.StorageManager(tmp_path / "a.db") as store:
         strategy = store.save_strategy_version("a", "x")
         largest = 0

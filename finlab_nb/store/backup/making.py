@@ -22,8 +22,9 @@ from finlab_nb.errors import StorageError
 from finlab_nb.records.values import utc_text
 from finlab_nb.store import upgrade
 from finlab_nb.store.backup import files
+from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.durable import FileLock, flushed, translated_os_errors
-from finlab_nb.store.pool import ConnectionPool, translated_errors
+from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.soundness import inspected
 
 _LOCK: Final = ".backup.writing.lock"

@@ -20,6 +20,7 @@ from typing import Final
 from finlab_nb.errors import StorageError
 from finlab_nb.store import pool
 from finlab_nb.store.backup import files
+from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.durable import flush_folder, translated_os_errors
 from finlab_nb.store.soundness import inspected
 
@@ -104,7 +105,7 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
             raise StorageError(str(error).replace(str(fresh), str(source))) from error
         files.compare_contents(backup, contents)
         with (
-            pool.translated_errors(fresh),
+            translated_errors(fresh),
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
         ):
             connection.execute("PRAGMA synchronous = FULL")
@@ -141,7 +142,7 @@ def _held(database: Path, force: bool) -> Iterator[None]:
     had only if there is no other, and while it is held none can read or write. When the holder closes after the swap,
     SQLite sees that another file has the name and touches neither that nor its log.
     """
-    with pool.translated_errors(database), contextlib.ExitStack() as stack:
+    with translated_errors(database), contextlib.ExitStack() as stack:
         try:
             holder = stack.enter_context(contextlib.closing(_connect(database)))
             holder.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
