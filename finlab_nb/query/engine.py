@@ -19,7 +19,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,6 +29,7 @@ import duckdb
 from finlab_nb.errors import QueryError
 from finlab_nb.query import tail
 from finlab_nb.query.asking import Asker
+from finlab_nb.query.ranges import Range, gaps, mergeable, pieces, rows_of, within, worn
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose, clear
 from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal, parquet
@@ -37,11 +38,8 @@ if TYPE_CHECKING:
     from finlab_nb.store.pool import ConnectionPool
 
 Answer = TypeVar("Answer")
-Range = tuple[int, int]
 Anchors = dict[int, str | None]
 
-_MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
-_MERGED_SEGMENTS: Final = 4
 _LENT_MOMENTS: Final = 8  # each of them keeps its rows from being tidied away
 _BULK_ROWS: Final = 16_384  # fewer are read through the pool before the reader has started
 _BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
@@ -178,7 +176,7 @@ class Engine:
                         self._catch_up(source, state)
                         break
                     copies = [
-                        (copy, {ends: anchors_of(source, copy.table, *ends) for ends in _pieces(first, last)})
+                        (copy, {ends: anchors_of(source, copy.table, *ends) for ends in pieces(first, last)})
                         for copy, first, last in bulk
                     ]
                 self._copy_in_bulk(state, copies)
@@ -297,8 +295,8 @@ class Engine:
             if ends is None:
                 continue
             stamps = state.stamps[name]
-            usable = [one for one in copy.segments if not _worn(one, one.stale_buckets(stamps))]
-            for first, last in _gaps(usable, *ends):
+            usable = [one for one in copy.segments if not worn(one, one.stale_buckets(stamps))]
+            for first, last in gaps(usable, *ends):
                 missing = (
                     last - max(first, copy.seen + 1) + 1 if len(usable) == len(copy.segments) else last - first + 1
                 )
@@ -309,17 +307,17 @@ class Engine:
     def _copy_in_bulk(self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Anchors]]]) -> None:
         assert self._folder is not None  # noqa: S101
         folder, requests, copied = self._folder, [], []
-        for copy, pieces in copies:
+        for copy, parted in copies:
             table, whole = copy.table, folder.new_path()
-            paths = [whole] if len(pieces) == 1 else [folder.new_path() for _ in pieces]
+            paths = [whole] if len(parted) == 1 else [folder.new_path() for _ in parted]
             rows = table.typed_rows(RAW_ROWS)
             parts = []
-            for path, (ends, anchors) in zip(paths, pieces.items(), strict=True):
+            for path, (ends, anchors) in zip(paths, parted.items(), strict=True):
                 query = rows if path == whole else f"FROM {parquet(whole)} WHERE row_id BETWEEN {ends[0]} AND {ends[1]}"
-                stamps = _within(state.stamps[table.name], *ends)
+                stamps = within(state.stamps[table.name], *ends)
                 parts.append(folder.copy_statement(table, query, path, stamps, anchors))
                 copied.append((copy, path, *ends))
-            first, last = min(pieces)[0], max(pieces)[1]
+            first, last = min(parted)[0], max(parted)[1]
             statement = parts.pop() if paths == [whole] else folder.copy_statement(table, rows, whole, {}, {})
             requests.append(CopyRequest(table.name, first, last, str(whole), statement, parts))
         self.reader.copy(requests)
@@ -363,8 +361,8 @@ class Engine:
         last = _LEAST_ROWID - 1 if ends is None else ends[1]
         if not copy.loaded:
             copy.stamps = stamps
-            missing = list(_gaps(copy.segments, _LEAST_ROWID, last))
-            missing += [_rows_of(bucket, one) for one in copy.segments for bucket in sorted(copy.stale(one))]
+            missing = list(gaps(copy.segments, _LEAST_ROWID, last))
+            missing += [rows_of(bucket, one) for one in copy.segments for bucket in sorted(copy.stale(one))]
             tail.create(connection, copy.table)
         else:
             edited = sorted(
@@ -399,18 +397,18 @@ class Engine:
     @staticmethod
     def _due(copy: _Copy) -> Range | None:
         for one in copy.segments:
-            if _worn(one, copy.stale(one)):
+            if worn(one, copy.stale(one)):
                 return one.first, one.last
         sealed = copy.segments[-1].last if copy.segments else 0
         if copy.seen - sealed >= copy.table.sealed_rows:
             return sealed + 1, copy.seen
-        return _mergeable(copy.segments)
+        return mergeable(copy.segments)
 
     def _seal(self, copy: _Copy, first: int, last: int) -> None:
         """Write the rows of a range, wherever they stand, to one segment."""
         assert self._folder is not None  # noqa: S101
         connection, table, path = self._connection(), copy.table, self._folder.new_path()
-        stamps = _within(copy.stamps, first, last)
+        stamps = within(copy.stamps, first, last)
         anchors = tail.anchors(connection, table, first, last)
         query = tail.rows_between(table, first, last)
         connection.execute(self._folder.copy_statement(table, query, path, stamps, anchors))
@@ -456,49 +454,6 @@ def _connect(cache_root: Path) -> duckdb.DuckDBPyConnection:
         connection.execute(setting)
     connection.execute("CREATE SCHEMA copied")
     return connection
-
-
-def _gaps(segments: Iterable[Segment], first: int, last: int) -> Iterator[Range]:
-    """Yield the ranges of rowids from first to last that no segment covers; segments come in order."""
-    for segment in segments:
-        if first < segment.first:
-            yield first, min(segment.first - 1, last)
-        first = max(first, segment.last + 1)
-    if first <= last:
-        yield first, last
-
-
-def _pieces(first: int, last: int) -> Iterator[Range]:
-    """Part a range into some that are worth a segment: who asks for a few runs need not look into all."""
-    for start in range(first, last + 1, _MERGED_ROWS):
-        yield start, min(start + _MERGED_ROWS - 1, last)
-
-
-def _rows_of(bucket: int, segment: Segment) -> Range:
-    return max(bucket << BUCKET_BITS, segment.first), min(((bucket + 1) << BUCKET_BITS) - 1, segment.last)
-
-
-def _within(stamps: dict[int, int], first: int, last: int) -> dict[int, int]:
-    return {bucket: stamp for bucket, stamp in stamps.items() if first >> BUCKET_BITS <= bucket <= last >> BUCKET_BITS}
-
-
-def _worn(segment: Segment, stale: set[int]) -> bool:
-    """Tell whether so much of a segment was edited that writing it anew pays."""
-    return len(stale) > 16 and len(stale) << BUCKET_BITS > (segment.last - segment.first) // 4
-
-
-def _mergeable(segments: list[Segment]) -> Range | None:
-    """Return the range of neighbouring small segments of like size, so that rows are rewritten a few times only."""
-    run: list[Segment] = []
-    for one in reversed(segments):
-        size = one.last - one.first + 1
-        if size >= _MERGED_ROWS or (run and one.last + 1 != run[-1].first):
-            break
-        run.append(one)
-        spans = [piece.last - piece.first + 1 for piece in run]
-        if len(run) >= _MERGED_SEGMENTS and max(spans) < _MERGED_SEGMENTS * min(spans):
-            return run[-1].first, run[0].last
-    return None
 
 
 def _each_in_child() -> None:

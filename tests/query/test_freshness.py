@@ -195,3 +195,35 @@ def test_a_transaction_that_is_open_is_not_shown(lab: fl.Lab) -> None:
         assert len(lab.iterations()) == 1
         raise RuntimeError
     assert len(lab.iterations()) == 1
+
+
+def test_rowids_that_lie_far_apart_are_no_work_without_end(lab: fl.Lab) -> None:
+    fill(lab)
+    with sqlite3.connect(lab.store.path) as other:
+        other.execute(
+            "INSERT INTO trades (trade_id, iteration_id, stock_code, entry_date, entry_price, position_size)"
+            " SELECT 4611686018427387904, iteration_id, 'far', '2024-01-02', 1.0, 1.0 FROM iterations LIMIT 1"
+        )
+    other.close()
+    assert len(lab.trades()) == 30_001
+    with fl.Lab(lab.store.path) as again:
+        assert again.trades(stocks="far")["trade_id"].tolist() == [4611686018427387904]
+
+
+def test_vacuum_by_another_program_changes_nothing(lab: fl.Lab) -> None:
+    strategy = fill(lab, runs=70)
+    runs = lab.iterations()["iteration_id"].tolist()
+    for run in runs[::3]:
+        lab.store.delete_iteration(run)
+    lab.store.annotate(runs[1], add_tags=["kept"])
+    before = lab.iterations(), lab.trades()
+    with sqlite3.connect(lab.store.path) as other:
+        other.execute("VACUUM")
+    other.close()
+    assert all(now.equals(then) for now, then in zip((lab.iterations(), lab.trades()), before, strict=True))
+    added = lab.store.save_iteration(strategy, trades=[TRADE] * 3, tags=["new"])
+    with fl.Lab(lab.store.path) as again:
+        for kernel in (lab, again):
+            assert len(kernel.trades()) == len(before[1]) + 3
+            assert kernel.iterations(tags="new")["iteration_id"].tolist() == [added]
+            assert kernel.iterations(tags="kept")["iteration_id"].tolist() == [runs[1]]
