@@ -11,7 +11,7 @@ from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNot
 from finlab_nb.records import METRICS, TRADE_FIELDS
 from finlab_nb.records.values import shown
 
-_STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
+STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
 _ITERATION_FIELDS: Final = (
     "iteration_id",
     "strategy_id",
@@ -23,7 +23,7 @@ _ITERATION_FIELDS: Final = (
     "starred",
     "archived",
 )
-_SUGGESTION_FIELDS: Final = (
+SUGGESTION_FIELDS: Final = (
     "suggestion_id",
     "priority",
     "description",
@@ -35,9 +35,9 @@ _SUGGESTION_FIELDS: Final = (
     "applied_iteration_id",
 )
 
-_STRATEGY: Final = f"SELECT {', '.join(_STRATEGY_FIELDS)} FROM strategies WHERE strategy_id = ?"
+_STRATEGY: Final = f"SELECT {', '.join(STRATEGY_FIELDS)} FROM strategies WHERE strategy_id = ?"
 _STRATEGIES_BY_NAME: Final = (
-    f"SELECT {', '.join(_STRATEGY_FIELDS)} FROM strategies WHERE name = ? ORDER BY created_at, strategy_id"
+    f"SELECT {', '.join(STRATEGY_FIELDS)} FROM strategies WHERE name = ? ORDER BY created_at, strategy_id"
 )
 _ITERATION: Final = f"SELECT {', '.join(_ITERATION_FIELDS)} FROM iterations WHERE iteration_id = ?"
 _HISTORY: Final = (
@@ -48,7 +48,7 @@ _EXTRA_METRICS: Final = "SELECT name, value FROM extra_metrics WHERE iteration_i
 _TRADES: Final = f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
 _EQUITY: Final = "SELECT date, equity FROM equity WHERE iteration_id = ? ORDER BY date, equity_id"
 _SUGGESTIONS: Final = f"""
-    SELECT {", ".join(_SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
+    SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
     ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 _TAGS: Final = "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid"
@@ -96,7 +96,7 @@ def last_backup(connection: sqlite3.Connection) -> dict[str, Any] | None:
 
 
 def _strategy(row: tuple[Any, ...]) -> dict[str, Any]:
-    found = dict(zip(_STRATEGY_FIELDS, row, strict=True))
+    found = dict(zip(STRATEGY_FIELDS, row, strict=True))
     found["parameters"] = _object("strategies", found["strategy_id"], found["parameters"])
     return found
 
@@ -114,7 +114,7 @@ def _run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]
 
 
 def _suggestion(row: tuple[Any, ...]) -> dict[str, Any]:
-    found = dict(zip(_SUGGESTION_FIELDS, row, strict=True))
+    found = dict(zip(SUGGESTION_FIELDS, row, strict=True))
     where = ("suggestions", found["suggestion_id"], "learning_references")
     found["learning_references"] = _json(*where, found["learning_references"], list)
     return found

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from finlab_nb.records import METRICS, TRADE_FIELDS, Iteration, Strategy, iteration_record, strategy_record, text
 from finlab_nb.records.values import shown, timestamp_text, whole
 from finlab_nb.store import loading
+from finlab_nb.store.loading import STRATEGY_FIELDS, SUGGESTION_FIELDS
 
-_STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
 _ORIGINAL_FIELDS: Final = (
     "iteration_id",
     "strategy_id",
@@ -24,16 +24,7 @@ _ORIGINAL_FIELDS: Final = (
     "suggestions",
 )
 _ADDED_FIELDS: Final = ("parameters", "extra_metrics", "equity", "tags", "note", "starred", "archived", "strategy")
-_SUGGESTION_FIELDS: Final = (
-    "priority",
-    "description",
-    "specific_changes",
-    "expected_impact",
-    "rationale",
-    "learning_references",
-    "status",
-    "applied_iteration_id",
-)
+_SUGGESTION_FIELDS: Final = SUGGESTION_FIELDS[1:]  # an id is given anew
 _ROW_FIELDS: Final = {"trades": TRADE_FIELDS, "equity": ("date", "equity"), "suggestions": _SUGGESTION_FIELDS}
 _ORIGINAL_ROW_FIELDS: Final = {"trades": TRADE_FIELDS, "suggestions": ("priority", "description")}
 _KINDS: Final[Mapping[str, type]] = {
@@ -68,7 +59,7 @@ def exported_run(connection: sqlite3.Connection, iteration_id: str) -> dict[str,
 
 def checked_strategy(path: str, value: object) -> Strategy:
     """Return the strategy that JSON describes, or raise a ValueError that begins with the JSON path."""
-    given = _fields(path, value, _STRATEGY_FIELDS, _STRATEGY_FIELDS)
+    given = _fields(path, value, STRATEGY_FIELDS, STRATEGY_FIELDS)
     if not isinstance(given["parameters"], dict):  # None would stand for the default
         raise ValueError(f"{path}.parameters is {shown(given['parameters'])}; it must be an object")
     try:
