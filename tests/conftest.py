@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,17 @@ import pytest
 
 import finlab_nb as fl
 from finlab_nb.demo.build import build_demo
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the long form of the reliability tests."""
+    parser.addoption("--long", action="store_true", help="run the reliability tests in their long form (an hour)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the tests, and the processes that they start, which form is wanted."""
+    if config.getoption("--long"):
+        os.environ["FINLAB_NB_LONG"] = "1"
 
 
 @pytest.fixture

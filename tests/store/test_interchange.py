@@ -956,17 +956,11 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) // 1024)
 """
 
 
-def is_long(request: pytest.FixtureRequest) -> bool:
-    return os.environ.get("FINLAB_NB_LONG") == "1" or bool(
-        request.config.getoption("--long-reliability", default=False)
-    )
-
-
 @pytest.mark.reliability
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
-def test_2_500_000_trades_pass_within_300_megabytes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    count = 5000 if is_long(request) else 100
+def test_2_500_000_trades_pass_within_300_megabytes(tmp_path: Path) -> None:
+    count = 5000 if (os.environ.get("FINLAB_NB_LONG") == "1") else 100
     with fl.StorageManager(tmp_path / "many.db") as store:
         strategy = store.save_strategy_version("many", "code")
         many = [

@@ -18,7 +18,7 @@ import pytest
 import finlab_nb as fl
 
 ENDINGS = (".json", ".json.gz", ".json.zst")
-SHORT, LONG = 400, 10_000
+MUTATIONS = 10_000 if os.environ.get("FINLAB_NB_LONG") == "1" else 400
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((resources.files("finlab_nb.store.interchange") / "export_format_1_0.json").read_text(encoding="utf-8"))
 )
@@ -186,15 +186,10 @@ def check(bench: Bench, path: Path, mode: str) -> None:
     bench.put_back()
 
 
-def count(request: pytest.FixtureRequest) -> int:
-    is_long = os.environ.get("FINLAB_NB_LONG") == "1" or request.config.getoption("--long-reliability", default=False)
-    return LONG if is_long else SHORT
-
-
 @pytest.mark.reliability
 @pytest.mark.timeout(1800)
-def test_mutated_files_are_refused_in_order_and_change_no_row(request: pytest.FixtureRequest, bench: Bench) -> None:
-    for seed in range(count(request)):
+def test_mutated_files_are_refused_in_order_and_change_no_row(bench: Bench) -> None:
+    for seed in range(MUTATIONS):
         chance = random.Random(seed)
         ending = chance.choice((".json", ".json", ".json", ".json", ".json.gz", ".json.zst"))
         is_forged = ending == ".json" and seed % 2
