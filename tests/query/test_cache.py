@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import finlab_nb as fl
 from books import TRADE, fill
 
@@ -48,12 +46,3 @@ def test_a_cleared_cache_spares_what_is_not_its_own(tmp_path: Path) -> None:
         lab.clear_cache()
         assert sorted(path.name for path in folder.iterdir()) == ["album", "notes.txt"]
         assert len(lab.trades()) == 30_000
-
-
-def test_an_idle_database_gives_the_reader_no_work(lab: fl.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(lab)
-    before = lab.iterations()
-    monkeypatch.setattr(lab._engine.reader, "copy", pytest.fail)
-    monkeypatch.setattr(lab._engine, "_state", pytest.fail)
-    for _ in range(50):
-        assert lab.iterations().equals(before)

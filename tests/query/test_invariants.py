@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,16 @@ def test_a_reader_that_is_killed_is_started_again(lab: fl.Lab) -> None:
     assert len(lab.trades()) == 60_000
     second = lab._engine.reader.process_id
     assert second not in (None, first)
+
+
+@pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that ends at once")
+def test_a_reader_that_dies_again_and_again_is_reported(lab: fl.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(lab)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", shutil.which("false"))
+        with pytest.raises(fl.ReaderError, match=r"died twice \(exit status 1\) while it copied rows"):
+            lab.trades()
+    assert len(lab.trades()) == 30_000
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
