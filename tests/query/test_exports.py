@@ -24,11 +24,14 @@ RISKY = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
 SAFE = ["a=1", "1-1", "'=1", " =1", "", "台", 'a "quoted", text', "two\nlines"]
 
 
+EXACT: dict[str, Any] = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}  # pandas 3 always is
+
+
 def _read(path: Path) -> pd.DataFrame:
     readers: dict[str, Any] = {
         ".parquet": pd.read_parquet,
         ".feather": pd.read_feather,
-        ".csv": lambda one: pd.read_csv(one, keep_default_na=False, na_values=[""], dtype={"stock_code": str}),
+        ".csv": lambda one: pd.read_csv(one, keep_default_na=False, na_values=[""], dtype={"stock_code": str}, **EXACT),
         ".xlsx": pd.read_excel,
         ".json": lambda one: pd.DataFrame(json.loads(one.read_text(encoding="utf-8"))),
     }

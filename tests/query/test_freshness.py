@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import finlab_nb as fl
@@ -64,7 +65,7 @@ def _compare(lab: fl.Lab) -> None:
             expected = connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key}").fetchall()
             answer = lab.sql(f"SELECT {columns} FROM {table} ORDER BY {key}")
             found = [
-                tuple(None if value != value else value for value in row) for row in answer.itertuples(index=False)
+                tuple(None if pd.isna(value) else value for value in row) for row in answer.itertuples(index=False)
             ]
             assert found == expected, table
     finally:
