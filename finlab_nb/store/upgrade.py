@@ -37,7 +37,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StorageError(
             f"Python has SQLite {sqlite3.sqlite_version} here; finlab_nb needs 3.34 or later: use a newer Python"
         )
-    if schema.found_in(connection, path) != (Kind.OURS, schema.newest_version()):
+    connection.execute("BEGIN")  # one moment: another process may be creating the file
+    try:
+        found = schema.found_in(connection, path)
+    finally:
+        connection.rollback()
+    if found != (Kind.OURS, schema.newest_version()):
         _upgrade(connection, path)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":  # a copy that was put in place by hand may have another mode
