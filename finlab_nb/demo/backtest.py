@@ -205,7 +205,7 @@ def _carried_forward(gains: Floats, traded: NDArray[np.intp], days: int) -> Floa
 
 def _table(stock_code: str, trades: _Trades, dates: pd.DatetimeIndex, opened: Floats) -> pd.DataFrame:
     days = dates.to_numpy().astype("datetime64[us]")
-    exit_dates = np.append(days, np.datetime64("NaT"))[trades.exit]
+    exit_dates = np.append(days, np.datetime64("NaT", "us"))[trades.exit]
     columns: dict[str, Any] = {
         "stock_code": stock_code,
         "entry_date": days[trades.entry],
