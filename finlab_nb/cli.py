@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"finlab-nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="backtest on real prices, record the runs and explore them in JupyterLab")
+    demo = commands.add_parser("demo", help="backtest on real prices, record that and explore it in JupyterLab")
     demo.add_argument("--db", type=Path, default=Path(_DEMO_DATABASE), help="the database (default: %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="stop before JupyterLab")
     chosen = parser.parse_args(arguments)
@@ -53,7 +53,7 @@ def _demo(database: Path, *, browser: bool) -> int:
     build_demo(database)
     with Lab(database) as lab:
         best = lab.iterations(order_by="sharpe_ratio desc", limit=10)
-    print(f"\nThe ten best runs by Sharpe ratio, in {database}:\n\n{_table(best)}\n")
+    print(f"\nThe ten best iterations by Sharpe ratio, in {database}:\n\n{_table(best)}\n")
     print("The best of many trials on four survivors: no evidence of skill. The notebook shows more.")
     notebook = _put_notebook(database)
     print(f"Notebook: {notebook}")
@@ -63,9 +63,9 @@ def _demo(database: Path, *, browser: bool) -> int:
     return subprocess.call([sys.executable, "-m", "jupyterlab", *root, str(notebook)], cwd=notebook.parent)  # noqa: S603
 
 
-def _table(runs: pd.DataFrame) -> str:
+def _table(iterations: pd.DataFrame) -> str:
     columns = ["strategy", "iteration_number", *_FORMATS, "total_trades"]
-    shown = runs[columns].rename(columns={"iteration_number": "run"})
+    shown = iterations[columns].rename(columns={"iteration_number": "no."})
     return shown.to_string(index=False, formatters=_FORMATS, na_rep="-")
 
 

@@ -105,7 +105,7 @@ class Lab:
         -------
         dict
             folder (Path) and whether it is temporary, because the one beside the database cannot be written;
-            generation, to which its segments belong; bytes; segments (by table: their number), tail_rows (by table:
+            generation, to which its segments belong; bytes; segments (by table: their number), delta_rows (by table:
             rows that no segment holds yet) and reader_process (id, None while no reader runs).
         """
         return self._engine.cache_info()
@@ -115,7 +115,7 @@ class Lab:
         self._engine.clear_cache()
 
     def explore(self) -> Explorer:
-        """Return the explorer: a table of runs, and the curves, metrics and suggestions of those selected."""
+        """Return the explorer: a table of iterations, and the curves, metrics and suggestions of those selected."""
         from finlab_nb.widgets import Explorer
 
         return Explorer(self.frames, self.store)

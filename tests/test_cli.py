@@ -21,7 +21,7 @@ def test_demo_records_runs_and_a_second_call_adds_nothing(tmp_path: Path) -> Non
     database.parent.mkdir()
     first = _finlab_nb("demo", "--db", str(database), "--no-browser")
     assert first.returncode == 0, first.stderr
-    assert "run/s" in first.stderr  # the progress bar
+    assert "iteration/s" in first.stderr  # the progress bar
     with fl.Lab(database) as lab:
         runs, strategies = lab.iterations(), lab.strategies()
         best = runs.sort_values("sharpe_ratio", ascending=False).iloc[0]

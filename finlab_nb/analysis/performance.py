@@ -1,4 +1,4 @@
-"""Return, risk and win rate of one run: the one definition that holds for every engine.
+"""Return, risk and win rate of one iteration: the one definition that holds for every engine.
 
 An equity curve is a Series of account values in currency, indexed by datetime. Points without a value are
 passed over, points out of order are sorted, and an aware index is read in UTC, as it is stored.

@@ -1,4 +1,4 @@
-"""Suggestions for the next iteration, made by rules from the metrics, trades and parameters of a run."""
+"""Suggestions for the next iteration, made by rules from the metrics, trades and parameters of an iteration."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _BAILEY: Final = (
 )
 
 
-class _Run(NamedTuple):
+class _Iteration(NamedTuple):
     metrics: Mapping[str, float]
     closed: pd.DataFrame
     trades: pd.DataFrame
@@ -59,7 +59,7 @@ class _Run(NamedTuple):
 def suggestions_for(
     metrics: Mapping[str, float], trades: pd.DataFrame, parameters: Mapping[str, Any]
 ) -> list[Suggestion]:
-    """Return what a run suggests to try next, the most important first.
+    """Return what an iteration suggests to try next, the most important first.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def suggestions_for(
     trades
         As `finlab_nb.demo.backtest.BacktestResult` has them.
     parameters
-        What the run was run with; ``cost_bps`` is the cost of each side in basis points.
+        What the iteration was run with; ``cost_bps`` is the cost of each side in basis points.
 
     Returns
     -------
@@ -76,8 +76,8 @@ def suggestions_for(
         ``priority`` (high, medium, low), ``description, specific_changes, expected_impact, rationale`` (text) and
         ``learning_references`` (list of text). Empty if no rule applies.
     """
-    run = _Run(metrics, trades[trades["exit_date"].notna()], trades, parameters)
-    found = [suggestion for rule in _RULES if (suggestion := rule(run)) is not None]
+    iteration = _Iteration(metrics, trades[trades["exit_date"].notna()], trades, parameters)
+    found = [suggestion for rule in _RULES if (suggestion := rule(iteration)) is not None]
     order = {"high": 0, "medium": 1, "low": 2}
     return sorted(found, key=lambda suggestion: order[suggestion["priority"]])
 
@@ -95,8 +95,8 @@ def _suggestion(
     }
 
 
-def _low_sharpe(run: _Run) -> Suggestion | None:
-    sharpe = run.metrics["sharpe_ratio"]
+def _low_sharpe(iteration: _Iteration) -> Suggestion | None:
+    sharpe = iteration.metrics["sharpe_ratio"]
     if not sharpe < LOW_SHARPE:
         return None
     return _suggestion(
@@ -104,17 +104,17 @@ def _low_sharpe(run: _Run) -> Suggestion | None:
         f"The Sharpe ratio is only {sharpe:.2f}: the signal hardly pays for its risk",
         "Change the idea rather than its numbers: add a trend filter, or drop the side that loses",
         "A Sharpe ratio above 0.5, or the knowledge that the idea does not work",
-        f"Below {LOW_SHARPE} a run of 13 years cannot be told from luck: its standard error alone is about 0.28.",
+        f"Below {LOW_SHARPE}, 13 years cannot be told from luck: its standard error alone is about 0.28.",
         _LO,
         _MOSKOWITZ,
     )
 
 
-def _deep_drawdown(run: _Run) -> Suggestion | None:
-    deepest = run.metrics["max_drawdown"]
+def _deep_drawdown(iteration: _Iteration) -> Suggestion | None:
+    deepest = iteration.metrics["max_drawdown"]
     if not deepest < DEEP_DRAWDOWN:
         return None
-    exposure = float(run.parameters.get("exposure", 1.0))
+    exposure = float(iteration.parameters.get("exposure", 1.0))
     return _suggestion(
         "high" if deepest < VERY_DEEP_DRAWDOWN else "medium",
         f"The account once fell by {-deepest:.0%} from its peak",
@@ -129,14 +129,14 @@ def _recovery(fall: float) -> str:
     return f"{1 / (1 + fall) - 1:.0%}" if fall > -1 else "more than everything"
 
 
-def _low_win_rate(run: _Run) -> Suggestion | None:
-    share = win_rate(run.closed["profit_loss"])
-    if not share < LOW_WIN_RATE or len(run.closed) < 10:
+def _low_win_rate(iteration: _Iteration) -> Suggestion | None:
+    share = win_rate(iteration.closed["profit_loss"])
+    if not share < LOW_WIN_RATE or len(iteration.closed) < 10:
         return None
     return _suggestion(
         "medium",
         f"Only {share:.0%} of the closed trades made money",
-        _longer(run.parameters, _LONG_WINDOWS),
+        _longer(iteration.parameters, _LONG_WINDOWS),
         "Fewer false starts in sideways markets, at the price of later exits",
         "Following a trend wins seldom and big; a longer window leaves out the shortest swings, which mostly lose.",
         _BROCK,
@@ -148,32 +148,32 @@ def _longer(parameters: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return "; ".join(changes) or "Use a longer window"
 
 
-def _costly(run: _Run) -> Suggestion | None:
-    costs = _costs(run)
-    net = float(run.trades["profit_loss"].sum())
+def _costly(iteration: _Iteration) -> Suggestion | None:
+    costs = _costs(iteration)
+    net = float(iteration.trades["profit_loss"].sum())
     gross = net + costs
     if costs <= 0 or (gross > 0 and costs <= COSTLY * gross):
         return None
     share = f"{costs / gross:.0%} of the profit before costs" if gross > 0 else "and there was no profit to pay them"
     return _suggestion(
         "high" if net <= 0 else "medium",
-        f"{len(run.trades)} trades cost {costs:,.0f}, {share}",
-        f"{_longer(run.parameters, _SHORT_WINDOWS)}; or trade only when a signal has lasted three days",
-        f"Every trade less saves about {costs / max(len(run.trades), 1):,.0f}",
+        f"{len(iteration.trades)} trades cost {costs:,.0f}, {share}",
+        f"{_longer(iteration.parameters, _SHORT_WINDOWS)}; or trade only when a signal has lasted three days",
+        f"Every trade less saves about {costs / max(len(iteration.trades), 1):,.0f}",
         "Costs are certain, the edge of a signal is not: turnover must earn more than it costs.",
         _NOVY_MARX,
     )
 
 
-def _costs(run: _Run) -> float:
-    size = run.trades["position_size"].abs()
-    exits = run.trades["exit_price"].where(run.trades["exit_date"].notna(), 0.0)
-    turnover = float((size * (run.trades["entry_price"] + exits)).sum())
-    return turnover * float(run.parameters.get("cost_bps", 0.0)) * _BASIS_POINT
+def _costs(iteration: _Iteration) -> float:
+    size = iteration.trades["position_size"].abs()
+    exits = iteration.trades["exit_price"].where(iteration.trades["exit_date"].notna(), 0.0)
+    turnover = float((size * (iteration.trades["entry_price"] + exits)).sum())
+    return turnover * float(iteration.parameters.get("cost_bps", 0.0)) * _BASIS_POINT
 
 
-def _one_stock(run: _Run) -> Suggestion | None:
-    profits = run.trades.groupby("stock_code")["profit_loss"].sum()
+def _one_stock(iteration: _Iteration) -> Suggestion | None:
+    profits = iteration.trades.groupby("stock_code")["profit_loss"].sum()
     gains = profits[profits > 0]
     if len(profits) < 2 or gains.empty:
         return None
@@ -191,9 +191,9 @@ def _one_stock(run: _Run) -> Suggestion | None:
     )
 
 
-def _losing_side(run: _Run) -> Suggestion | None:
-    profits: Floats = run.trades["profit_loss"].to_numpy(dtype=np.float64)
-    is_short = run.trades["position_size"].to_numpy(dtype=np.float64) < 0
+def _losing_side(iteration: _Iteration) -> Suggestion | None:
+    profits: Floats = iteration.trades["profit_loss"].to_numpy(dtype=np.float64)
+    is_short = iteration.trades["position_size"].to_numpy(dtype=np.float64) < 0
     short, long = float(profits[is_short].sum()), float(profits[~is_short].sum())
     if not is_short.any() or short >= 0 or long <= 0:
         return None
@@ -202,17 +202,17 @@ def _losing_side(run: _Run) -> Suggestion | None:
         f"Short trades lost {-short:,.0f}, long trades made {long:,.0f}",
         "Only go long; or go short only while the price is below its 200-day average",
         f"Up to {-short:,.0f} more, and a quieter account",
-        "Shares rise in the long run: a short sale pays that premium instead of earning it.",
+        "Shares rise in the long term: a short sale pays that premium instead of earning it.",
         _MOSKOWITZ,
     )
 
 
-def _few_trades(run: _Run) -> Suggestion | None:
-    if len(run.closed) >= FEW_TRADES:
+def _few_trades(iteration: _Iteration) -> Suggestion | None:
+    if len(iteration.closed) >= FEW_TRADES:
         return None
     return _suggestion(
         "low",
-        f"{len(run.closed)} closed trades are few to judge by",
+        f"{len(iteration.closed)} closed trades are few to judge by",
         "Run it on more shares, or over more years",
         "The same conclusions, with less doubt",
         "The win rate of 50 trades is uncertain by 14 percentage points either way (95%).",
@@ -220,22 +220,22 @@ def _few_trades(run: _Run) -> Suggestion | None:
     )
 
 
-def _too_good(run: _Run) -> Suggestion | None:
-    sharpe = run.metrics["sharpe_ratio"]
+def _too_good(iteration: _Iteration) -> Suggestion | None:
+    sharpe = iteration.metrics["sharpe_ratio"]
     if not sharpe > HIGH_SHARPE:
         return None
     return _suggestion(
         "low",
         f"A Sharpe ratio of {sharpe:.2f} on four survivors is no evidence of skill",
-        "Count all the runs you tried and deflate the ratio by their number; keep the last years for one final test",
+        "Count all that you tried and deflate the ratio by their number; keep the last years for one final test",
         "A lower ratio that is more likely to last",
-        "The best of many runs is good by selection, and these four shares were known to do well.",
+        "The best of many iterations is good by selection, and these four shares were known to do well.",
         _BAILEY,
         _ELTON,
     )
 
 
-_RULES: Final[tuple[Callable[[_Run], Suggestion | None], ...]] = (
+_RULES: Final[tuple[Callable[[_Iteration], Suggestion | None], ...]] = (
     _low_sharpe,
     _deep_drawdown,
     _costly,

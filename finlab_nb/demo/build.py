@@ -20,7 +20,7 @@ from finlab_nb.store import StorageManager
 DEMO_TAG: Final = "demo"
 _CAVEAT: Final = "Four survivors (AAPL, GOOG, IBM, MSFT): no evidence of skill."
 
-_Runs = dict[str, dict[str, Any]]
+_Iterations = dict[str, dict[str, Any]]
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
@@ -30,10 +30,10 @@ class _ProgressBar(tqdm):  # type: ignore[type-arg]
 def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> list[str]:
     """Add the demo to a database: four strategies on real prices, with trades, equity and suggestions.
 
-    What is there is recognised (a strategy by name and code, a run by its parameters) and left as it is,
-    so that a second call adds nothing, an interrupted one is completed by the next, and two at once add each run
-    only once. Nothing is ever removed. The run with the highest Sharpe ratio is starred when the last run has been
-    added, unless a run of the demo is starred already.
+    What is there is recognised (a strategy by name and code, an iteration by its parameters) and left as it is,
+    so that a second call adds nothing, an interrupted one is completed by the next, and two at once add each iteration
+    only once. Nothing is ever removed. The iteration with the highest Sharpe ratio is starred when the last iteration
+    has been added, unless an iteration of the demo is starred already.
 
     The prices are those of four survivors: the results are no evidence of skill.
 
@@ -47,7 +47,7 @@ def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> lis
     Returns
     -------
     list of str
-        The iteration ids of all runs of the demo, by strategy and in the order of its grid.
+        The iteration ids of all iterations of the demo, by strategy and in the order of its grid.
 
     Raises
     ------
@@ -58,13 +58,13 @@ def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> lis
     ids: list[str] = []
     with (
         StorageManager(db_path) as store,
-        _ProgressBar(total=total, desc="demo", unit="run", file=sys.stderr, disable=not progress) as bar,
+        _ProgressBar(total=total, desc="demo", unit="iteration", file=sys.stderr, disable=not progress) as bar,
     ):
         strategy_ids = _save_strategies(store)
         prices = None
         for strategy in STRATEGIES:
             strategy_id = strategy_ids[strategy.name]
-            missing = _missing(strategy, _runs(store, strategy_id))
+            missing = _missing(strategy, _iterations(store, strategy_id))
             bar.update(len(strategy.grid) - len(missing))
             if missing:
                 prices = load_prices() if prices is None else prices
@@ -73,8 +73,8 @@ def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> lis
                     computed.append(_iteration(strategy, parameters, prices))
                     bar.update()
                 _save_missing(store, strategy, strategy_ids, computed)
-            runs = _runs(store, strategy_id)
-            ids.extend(runs[_key(parameters)]["iteration_id"] for parameters in strategy.grid)
+            found = _iterations(store, strategy_id)
+            ids.extend(found[_key(parameters)]["iteration_id"] for parameters in strategy.grid)
     return ids
 
 
@@ -100,10 +100,10 @@ def _save_strategies(store: StorageManager) -> dict[str, str]:
 def _save_missing(
     store: StorageManager, strategy: Strategy, strategy_ids: Mapping[str, str], computed: list[dict[str, Any]]
 ) -> None:
-    """Save the runs that nobody else has saved meanwhile, and star the best once all are there."""
+    """Save the iterations that nobody else has saved meanwhile, and star the best once all are there."""
     with store.transaction():
         strategy_id = strategy_ids[strategy.name]
-        present = _runs(store, strategy_id)
+        present = _iterations(store, strategy_id)
         new = [iteration for iteration in computed if _key(iteration["parameters"]) not in present]
         for iteration in new:
             store.save_iteration(strategy_id, **iteration)
@@ -112,32 +112,32 @@ def _save_missing(
 
 
 def _star_the_best(store: StorageManager, strategy_ids: Mapping[str, str]) -> None:
-    runs: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for strategy in STRATEGIES:
-        present = _runs(store, strategy_ids[strategy.name])
+        present = _iterations(store, strategy_ids[strategy.name])
         if _missing(strategy, present):
             return
-        runs.extend(present[_key(parameters)] for parameters in strategy.grid)
-    if not any(run["starred"] for run in runs):
-        best = max(runs, key=_sharpe_ratio)
+        found.extend(present[_key(parameters)] for parameters in strategy.grid)
+    if not any(iteration["starred"] for iteration in found):
+        best = max(found, key=_sharpe_ratio)
         store.annotate(best["iteration_id"], starred=True)
 
 
-def _sharpe_ratio(run: Mapping[str, Any]) -> float:
-    ratio = run["metrics"]["sharpe_ratio"]
+def _sharpe_ratio(iteration: Mapping[str, Any]) -> float:
+    ratio = iteration["metrics"]["sharpe_ratio"]
     return float("-inf") if ratio is None or ratio != ratio else float(ratio)
 
 
-def _runs(store: StorageManager, strategy_id: str) -> _Runs:
-    """Find the runs of a strategy by their parameters, of equal ones the first."""
-    runs: _Runs = {}
-    for run in store.load_strategy_history(strategy_id):
-        runs.setdefault(_key(run["parameters"] or {}), run)
-    return runs
+def _iterations(store: StorageManager, strategy_id: str) -> _Iterations:
+    """Find the iterations of a strategy by their parameters, of equal ones the first."""
+    found: _Iterations = {}
+    for iteration in store.load_strategy_history(strategy_id):
+        found.setdefault(_key(iteration["parameters"] or {}), iteration)
+    return found
 
 
-def _missing(strategy: Strategy, runs: _Runs) -> list[Parameters]:
-    return [parameters for parameters in strategy.grid if _key(parameters) not in runs]
+def _missing(strategy: Strategy, found: _Iterations) -> list[Parameters]:
+    return [parameters for parameters in strategy.grid if _key(parameters) not in found]
 
 
 def _key(parameters: Mapping[str, Any]) -> str:

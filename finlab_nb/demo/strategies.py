@@ -1,4 +1,4 @@
-"""The strategy versions of the demo, each made from another one, and the grid of runs of each."""
+"""The strategy versions of the demo, each made from another one, and the grid of iterations of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Strategy(NamedTuple):
     parent
         Name of the strategy that it was made from; None for the first.
     grid
-        The parameters of all its runs; the first are ``parameters``.
+        The parameters of all its iterations; the first are ``parameters``.
     """
 
     name: str

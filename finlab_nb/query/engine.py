@@ -1,6 +1,6 @@
-"""The kernel's DuckDB: named views over segments and tail, brought up to date before every question.
+"""The kernel's DuckDB: named views over segments and delta, brought up to date before every question.
 
-For each table of the store there are Parquet segments, which hold most rows, and a native table, the tail, which
+For each table of the store there are Parquet segments, which hold most rows, and a native table, the delta, which
 holds what no segment holds: the newest rows, gaps between segments, and the rows of buckets that were edited after a
 segment was written (the segment's own rows of such a bucket are left out of the view).
 
@@ -27,20 +27,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import duckdb
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query import tail
-from finlab_nb.query.asking import Asker
-from finlab_nb.query.ranges import Range, gaps, mergeable, pieces, rows_of, within, worn
+from finlab_nb.query import delta
+from finlab_nb.query.compaction import mergeable, needs_rewrite, partition
+from finlab_nb.query.interruptible import InterruptibleThread
+from finlab_nb.query.ranges import Range, gaps, rows_of, within
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
-from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, anchors_of, belongs, choose, clear
+from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, belongs, choose, clear, fingerprint_of
 from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal, parquet
 
 if TYPE_CHECKING:
     from finlab_nb.store.pool import ConnectionPool
 
 Answer = TypeVar("Answer")
-Anchors = dict[int, str | None]
+Fingerprint = dict[int, str | None]
 
-_LENT_MOMENTS: Final = 8  # each of them keeps its rows from being tidied away
+_PINNED_SNAPSHOTS: Final = 8  # each of them keeps its rows from being removed
 _BULK_ROWS: Final = 16_384  # fewer are read through the pool before the reader has started
 _BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
 _LEAST_ROWID: Final = -(2**63)
@@ -62,15 +63,15 @@ class _Copy:
     segments: list[Segment] = field(default_factory=list)
     stamps: dict[int, int] = field(default_factory=dict)
     seen: int = _LEAST_ROWID - 1  # the last rowid at that moment
-    loaded: bool = False  # whether the tail holds what no segment holds
-    suspect: bool = False  # whether there may be values that could not be read
+    loaded: bool = False  # whether the delta holds what no segment holds
+    has_bad_values: bool = False  # whether there may be values that could not be read
 
     def stale(self, segment: Segment) -> set[int]:
         return segment.stale_buckets(self.stamps)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lent:
+class _PinnedSnapshot:
     """A moment that relations were handed out of; it lasts as long as the transaction of its cursor."""
 
     version: tuple[int, ...]
@@ -107,8 +108,8 @@ class Engine:
 
     def _start(self) -> None:
         self._lock = threading.RLock()
-        self._asker = Asker()
-        self._lent: deque[_Lent] = deque(maxlen=_LENT_MOMENTS)
+        self._interruptible = InterruptibleThread()
+        self._pinned: deque[_PinnedSnapshot] = deque(maxlen=_PINNED_SNAPSHOTS)
         self.reader = Reader(self._pool.path)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._folder: SegmentFolder | None = None
@@ -134,7 +135,7 @@ class Engine:
     def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer], *, final: bool = False) -> Answer:
         try:
             self.refresh()
-            return self._asker.ask(self._connection(), question)
+            return self._interruptible.ask(self._connection(), question)
         except duckdb.IOException as error:
             if final:
                 raise QueryError(f"the cache of {self._pool.path} cannot be read: {error}") from error
@@ -142,20 +143,20 @@ class Engine:
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
-    def lend(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a relation that stays at this moment until `close`, or until several later ones are lent."""
+    def pin(self, view: str) -> duckdb.DuckDBPyRelation:
+        """Return a view as a relation of this moment, good until `close` or until several later moments are pinned."""
         try:
             with self._lock:
                 self.refresh()
                 assert self._version is not None  # noqa: S101
-                if not self._lent or self._lent[-1].version != self._version:
+                if not self._pinned or self._pinned[-1].version != self._version:
                     cursor = self._connection().cursor()
                     cursor.execute("BEGIN TRANSACTION READ ONLY")
-                    if len(self._lent) == _LENT_MOMENTS:
-                        self._lent[0].cursor.close()
+                    if len(self._pinned) == _PINNED_SNAPSHOTS:
+                        self._pinned[0].cursor.close()
                     paths = tuple(segment.path for segment in self.segments())
-                    self._lent.append(_Lent(self._version, cursor, paths))
-                return self._lent[-1].cursor.table(view)
+                    self._pinned.append(_PinnedSnapshot(self._version, cursor, paths))
+                return self._pinned[-1].cursor.table(view)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
@@ -176,12 +177,15 @@ class Engine:
                         self._catch_up(source, state)
                         break
                     copies = [
-                        (copy, {ends: anchors_of(source, copy.table, *ends) for ends in pieces(first, last)})
+                        (
+                            copy,
+                            {ends: fingerprint_of(source, copy.table, *ends) for ends in partition(first, last)},
+                        )
                         for copy, first, last in bulk
                     ]
                 self._copy_in_bulk(state, copies)
             self._version = version
-            self._tidy()
+            self._compact()
 
     def forget(self) -> None:
         """Drop what is known, so that the next question builds it anew from the cache folder and the store."""
@@ -193,9 +197,9 @@ class Engine:
         """Stop the reader and let go of DuckDB. Closing twice is fine."""
         with self._lock:
             self.reader.close()
-            self._asker.close()
-            while self._lent:
-                self._lent.popleft().cursor.close()
+            self._interruptible.close()
+            while self._pinned:
+                self._pinned.popleft().cursor.close()
             if self._duck is not None:
                 self._duck.close()
             self._duck = None
@@ -216,14 +220,14 @@ class Engine:
 
     def bad_values(self, views: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, dict[str, int]]:
         """Return how many values of each column are missing because they could not be read, as a question sees it."""
-        suspects = [copy.table for name, copy in self._copies.items() if copy.suspect and name in tables]
-        counts = {table.name: tail.bad_values(views, table) for table in suspects}
+        affected = [copy.table for name, copy in self._copies.items() if copy.has_bad_values and name in tables]
+        counts = {table.name: delta.bad_values(views, table) for table in affected}
         return {name: columns for name, columns in counts.items() if columns}
 
     @property
-    def suspicious(self) -> bool:
+    def has_bad_values(self) -> bool:
         """Whether any table may hold values that could not be read."""
-        return any(copy.suspect for copy in list(self._copies.values()))
+        return any(copy.has_bad_values for copy in list(self._copies.values()))
 
     def segments(self) -> list[Segment]:
         """Return the segments that the views read at this moment."""
@@ -241,7 +245,9 @@ class Engine:
                 "generation": self._folder.path.name,
                 "bytes": sum(one.path.stat().st_size for one in self.segments()),
                 "segments": {name: len(copy.segments) for name, copy in self._copies.items()},
-                "tail_rows": {name: tail.count(self._connection(), copy.table) for name, copy in self._copies.items()},
+                "delta_rows": {
+                    name: delta.count(self._connection(), copy.table) for name, copy in self._copies.items()
+                },
                 "reader_process": self.reader.process_id,
             }
 
@@ -295,7 +301,7 @@ class Engine:
             if ends is None:
                 continue
             stamps = state.stamps[name]
-            usable = [one for one in copy.segments if not worn(one, one.stale_buckets(stamps))]
+            usable = [one for one in copy.segments if not needs_rewrite(one, one.stale_buckets(stamps))]
             for first, last in gaps(usable, *ends):
                 missing = (
                     last - max(first, copy.seen + 1) + 1 if len(usable) == len(copy.segments) else last - first + 1
@@ -304,7 +310,7 @@ class Engine:
                     ranges.append((copy, first, last))
         return ranges
 
-    def _copy_in_bulk(self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Anchors]]]) -> None:
+    def _copy_in_bulk(self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Fingerprint]]]) -> None:
         assert self._folder is not None  # noqa: S101
         folder, requests, copied = self._folder, [], []
         for copy, parted in copies:
@@ -312,10 +318,10 @@ class Engine:
             paths = [whole] if len(parted) == 1 else [folder.new_path() for _ in parted]
             rows = table.typed_rows(RAW_ROWS)
             parts = []
-            for path, (ends, anchors) in zip(paths, parted.items(), strict=True):
+            for path, (ends, fingerprint) in zip(paths, parted.items(), strict=True):
                 query = rows if path == whole else f"FROM {parquet(whole)} WHERE row_id BETWEEN {ends[0]} AND {ends[1]}"
                 stamps = within(state.stamps[table.name], *ends)
-                parts.append(folder.copy_statement(table, query, path, stamps, anchors))
+                parts.append(folder.copy_statement(table, query, path, stamps, fingerprint))
                 copied.append((copy, path, *ends))
             first, last = min(parted)[0], max(parted)[1]
             statement = parts.pop() if paths == [whole] else folder.copy_statement(table, rows, whole, {}, {})
@@ -338,8 +344,8 @@ class Engine:
                 whole = not copy.loaded
                 if self._catch_up_table(connection, source, copy, state.stamps[name], state.ends[name]):
                     changed.append((copy.table, whole))
-            for name in tail.suspects(connection, changed):
-                self._copies[name].suspect = True
+            for name in delta.tables_with_bad_values(connection, changed):
+                self._copies[name].has_bad_values = True
             connection.execute("COMMIT")
         except BaseException:
             for name, (stamps, seen, loaded) in before.items():
@@ -363,7 +369,7 @@ class Engine:
             copy.stamps = stamps
             missing = list(gaps(copy.segments, _LEAST_ROWID, last))
             missing += [rows_of(bucket, one) for one in copy.segments for bucket in sorted(copy.stale(one))]
-            tail.create(connection, copy.table)
+            delta.create(connection, copy.table)
         else:
             edited = sorted(
                 bucket for bucket in stamps.keys() | copy.stamps.keys() if stamps.get(bucket) != copy.stamps.get(bucket)
@@ -372,18 +378,18 @@ class Engine:
                 return False
             copy.stamps = stamps
             again = [(bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1) for bucket in edited]
-            tail.remove(connection, copy.table, again)
+            delta.remove(connection, copy.table, again)
             missing = [(first, min(end, copy.seen)) for first, end in again] + [(copy.seen + 1, last)]
-        tail.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
+        delta.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
         if not copy.loaded or edited:
-            tail.show(connection, copy.table, [(one, copy.stale(one)) for one in copy.segments])
+            delta.show(connection, copy.table, [(one, copy.stale(one)) for one in copy.segments])
         copy.seen, copy.loaded = last, True
         return True
 
     # Sealing ------------------------------------------------------------------------------------------------------
 
-    def _tidy(self) -> None:
-        """Turn a long tail into a segment, merge small segments, rewrite those with many edits."""
+    def _compact(self) -> None:
+        """Turn a long delta into a segment, merge small segments, rewrite those with many edits."""
         assert self._folder is not None  # noqa: S101
         changed = False
         for copy in self._copies.values():
@@ -391,13 +397,13 @@ class Engine:
                 self._seal(copy, *due)
                 changed = True
         if changed:
-            lent = [path for moment in self._lent for path in moment.paths]
-            self._folder.remove_old([*lent, *(one.path for one in self.segments())])
+            pinned = [path for moment in self._pinned for path in moment.paths]
+            self._folder.remove_old([*pinned, *(one.path for one in self.segments())])
 
     @staticmethod
     def _due(copy: _Copy) -> Range | None:
         for one in copy.segments:
-            if worn(one, copy.stale(one)):
+            if needs_rewrite(one, copy.stale(one)):
                 return one.first, one.last
         sealed = copy.segments[-1].last if copy.segments else 0
         if copy.seen - sealed >= copy.table.sealed_rows:
@@ -409,16 +415,16 @@ class Engine:
         assert self._folder is not None  # noqa: S101
         connection, table, path = self._connection(), copy.table, self._folder.new_path()
         stamps = within(copy.stamps, first, last)
-        anchors = tail.anchors(connection, table, first, last)
-        query = tail.rows_between(table, first, last)
-        connection.execute(self._folder.copy_statement(table, query, path, stamps, anchors))
+        fingerprint = delta.fingerprint(connection, table, first, last)
+        query = delta.rows_between(table, first, last)
+        connection.execute(self._folder.copy_statement(table, query, path, stamps, fingerprint))
         segment = self._folder.publish(connection, path, table, first, last)
         segments = [one for one in copy.segments if one.last < first or last < one.first]
         segments = sorted([*segments, segment], key=lambda one: one.first)
         connection.execute("BEGIN TRANSACTION")
         try:
-            tail.remove(connection, table, [(first, last)])
-            tail.show(connection, table, [(one, copy.stale(one)) for one in segments])
+            delta.remove(connection, table, [(first, last)])
+            delta.show(connection, table, [(one, copy.stale(one)) for one in segments])
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(duckdb.Error):

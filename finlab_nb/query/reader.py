@@ -267,7 +267,7 @@ def _copy_by_python(connection: Any, database: Path, copies: list[CopyRequest]) 
 
     import pyarrow as pa
 
-    from finlab_nb.query import tail
+    from finlab_nb.query import delta
 
     source = sqlite3.connect(
         f"{database.as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
@@ -275,10 +275,10 @@ def _copy_by_python(connection: Any, database: Path, copies: list[CopyRequest]) 
     with contextlib.closing(source):
         for copy in copies:
             source.execute("BEGIN")
-            pieces = tail.raw_rows(source, TABLES[copy.table], copy.first, copy.last)
+            pieces = delta.raw_rows(source, TABLES[copy.table], copy.first, copy.last)
             first = next(pieces, None)
             if first is None:
-                first = tail.no_rows(TABLES[copy.table])
+                first = delta.no_rows(TABLES[copy.table])
             batches = (batch for piece in itertools.chain([first], pieces) for batch in piece.to_batches())
             connection.execute(f"DROP VIEW IF EXISTS {RAW_ROWS}")
             connection.register(RAW_ROWS, pa.RecordBatchReader.from_batches(first.schema, batches))

@@ -1,7 +1,7 @@
 """The Parquet segments beside the database: which exist, which still count, how a new one is made.
 
 A segment is an immutable file that holds all rows of one table between two rowids, at one moment. Its footer says which
-moment: the edit stamps of its rows' buckets (see the schema) and, as anchors, whose rows stood at a few rowids.
+moment: the edit stamps of its rows' buckets (see the schema) and, as fingerprint, whose rows stood at a few rowids.
 Several kernels share a folder without locks: a file is written under a temporary name and renamed, and a file that
 does not match the database is passed over. A restore gives the store a new generation and so a new folder.
 """
@@ -26,13 +26,14 @@ from uuid_utils import uuid7
 
 from finlab_nb.query.tables import BUCKET_BITS, Table, literal, quoted
 
-FORMAT: Final = 3  # of the segments: another one gets a folder of its own
+FORMAT: Final = 4  # of the segments: another one gets a folder of its own
 _METADATA_KEY: Final = "finlab_nb"
 # As fast to unpack as can be, since every question does it: zstd would save a quarter of the disk and take twice the
-# time. Smaller groups would unpack less for one run, but each group costs a look at its statistics at every question.
+# time. Smaller groups would unpack less for one iteration, but each group costs a look at its statistics at every
+# question.
 _PARQUET: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, ROW_GROUP_SIZE 122880"
 _OLD_SECONDS: Final = 3600.0
-_ANCHORS: Final = 32
+_FINGERPRINT_ROWS: Final = 32
 _GENERATION: Final = re.compile(r"[0-9a-f]{16}(\.\d+)+")  # as `Engine` names them
 _READ_METADATA: Final = """
     SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = $key"""
@@ -51,7 +52,7 @@ class Segment:
     first: int
     last: int
     stamps: Mapping[int, int] = field(repr=False)
-    anchors: Mapping[int, str | None] = field(repr=False)
+    fingerprint: Mapping[int, str | None] = field(repr=False)
     owners: tuple[str, str] | None = None  # the least and the greatest, where the footer tells
 
     def stale_buckets(self, stamps: Mapping[int, int]) -> set[int]:
@@ -101,10 +102,12 @@ class SegmentFolder:
         return self.path / f"{uuid7()}.tmp"
 
     def copy_statement(
-        self, table: Table, query: str, path: Path, stamps: Mapping[int, int], anchors: Mapping[int, str | None]
+        self, table: Table, query: str, path: Path, stamps: Mapping[int, int], fingerprint: Mapping[int, str | None]
     ) -> str:
         """Return the COPY that writes the typed rows of a query, row_id first, to a temporary path."""
-        metadata = json.dumps({"table": table.name, "stamps": list(stamps.items()), "anchors": list(anchors.items())})
+        metadata = json.dumps(
+            {"table": table.name, "stamps": list(stamps.items()), "fingerprint": list(fingerprint.items())}
+        )
         return (
             f"COPY ({query}) TO {literal(str(path))} ({_PARQUET}, KV_METADATA {{{_METADATA_KEY}: {literal(metadata)}}})"
         )
@@ -165,8 +168,8 @@ def _read(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[
 
 def _segment(path: Path, metadata: dict[str, Any], owners: tuple[str, str] | None) -> Segment:
     first, _, last = path.name.split(".")[1].rpartition("-")
-    stamps, anchors = dict(metadata["stamps"]), dict(metadata["anchors"])
-    return Segment(path, metadata["table"], int(first), int(last), stamps, anchors, owners)
+    stamps, fingerprint = dict(metadata["stamps"]), dict(metadata["fingerprint"])
+    return Segment(path, metadata["table"], int(first), int(last), stamps, fingerprint, owners)
 
 
 def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]:
@@ -179,22 +182,22 @@ def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]
     return sorted(chosen, key=lambda one: one.first)
 
 
-def anchor_places(first: int, last: int) -> list[int]:
-    """Return the rowids of a range that serve as anchors: close together towards its end, where copies diverge."""
-    return sorted({max(first, last - (1 << step) + 1) for step in range(_ANCHORS)})
+def fingerprint_rowids(first: int, last: int) -> list[int]:
+    """Return the rowids of a range that serve as fingerprint: close together towards its end, where copies diverge."""
+    return sorted({max(first, last - (1 << step) + 1) for step in range(_FINGERPRINT_ROWS)})
 
 
-def anchors_of(source: sqlite3.Connection, table: Table, first: int, last: int) -> dict[int, str | None]:
-    """Return whose rows stand at the anchors of a range."""
-    return {place: _owner(source, table, place) for place in anchor_places(first, last)}
+def fingerprint_of(source: sqlite3.Connection, table: Table, first: int, last: int) -> dict[int, str | None]:
+    """Return whose rows stand at the fingerprint of a range."""
+    return {place: _owner(source, table, place) for place in fingerprint_rowids(first, last)}
 
 
 def belongs(source: sqlite3.Connection, table: Table, segment: Segment, stamps: Mapping[int, int]) -> bool:
-    """Tell whether the database still has the segment's anchors, apart from rows that were edited since."""
+    """Tell whether the database still has the segment's fingerprint, apart from rows that were edited since."""
     stale = segment.stale_buckets(stamps)
     return all(
         _owner(source, table, place) == owner
-        for place, owner in segment.anchors.items()
+        for place, owner in segment.fingerprint.items()
         if place >> BUCKET_BITS not in stale
     )
 

@@ -106,7 +106,7 @@ class Iteration:
     equity: list[EquityRow]
     suggestions: tuple[Suggestion, ...]
     tags: tuple[str, ...]
-    applies: tuple[int, ...] = ()  # ids of the suggestions that this run tries
+    applies: tuple[int, ...] = ()  # ids of the suggestions that this iteration tries
 
 
 def new_id() -> str:
@@ -147,7 +147,7 @@ def iteration_record(
     starred: bool = False,
     archived: bool = False,
 ) -> Iteration:
-    """Check one run; see `StorageManager.save_iteration` for the arguments."""
+    """Check one iteration; see `StorageManager.save_iteration` for the arguments."""
     trade_rows = trades_record(trades)
     equity_rows = equity_record(equity)
     given = _metrics_given({} if metrics is None else metrics)

@@ -1,10 +1,10 @@
 """Adopt a file of the original storage layer: its five tables become ours without losing a row.
 
 Values that today's rules would not accept stay as they are; `check` reports them. The original layer had no foreign
-keys and no unique run numbers, so a few rows cannot stand under today's keys as they are:
+keys and no unique iteration numbers, so a few rows cannot stand under today's keys as they are:
 
-- What belongs to a run or a strategy that is missing gets one made, under the id that it names.
-- A run with a number that another run of its strategy has gets the next free one.
+- What belongs to an iteration or a strategy that is missing gets one made, under the id that it names.
+- An iteration with a number that another iteration of its strategy has gets the next free one.
 - Of several rows of metrics of one run the newest stays; the others are kept as JSON.
 
 Each of these is written down in `adoption_notes` with the original value, and reported too. Times are brought into
@@ -30,10 +30,10 @@ _NOTE: Final = """
 
 _WITHOUT_ID: Final = "SELECT rowid FROM original_{table} WHERE {column} IS NULL"
 _GIVE_ID: Final = "UPDATE original_{table} SET {column} = ? WHERE rowid = ?"
-_MISSING_RUNS: Final = """
+_MISSING_ITERATIONS: Final = """
     SELECT '{table}', {key}, iteration_id FROM original_{table}
     WHERE iteration_id NOT IN (SELECT iteration_id FROM original_iterations) GROUP BY iteration_id"""
-_MAKE_RUN: Final = """
+_MAKE_ITERATION: Final = """
     INSERT INTO original_iterations (iteration_id, strategy_id, iteration_number, code, timestamp)
     VALUES (?, ?, ?, '', NULL)"""
 _MISSING_STRATEGIES: Final = """
@@ -58,12 +58,12 @@ _OLDER_METRICS: Final = """
     WHERE EXISTS (SELECT 1 FROM original_metrics AS newer
                   WHERE newer.iteration_id = m.iteration_id AND newer.metric_id > m.metric_id)"""
 
-# The original layer knew parameters of strategies only, and a run's are by default those of its strategy.
-_PARAMETERS_OF_RUNS: Final = """
+# The original layer knew parameters of strategies only, and an iteration's are by default those of its strategy.
+_PARAMETERS_OF_ITERATIONS: Final = """
     UPDATE iterations SET parameters = (
         SELECT CASE WHEN json_type(CASE WHEN json_valid(parameters) THEN parameters END) = 'object' THEN parameters END
         FROM strategies WHERE strategies.strategy_id = iterations.strategy_id)"""
-_LOST: Final = "(runs of which only parts were left)"
+_LOST: Final = "(iterations of which only parts were left)"
 
 # How a value is brought into today's form; what cannot be stays as it is.
 _FORMS: Final = {
@@ -103,9 +103,9 @@ def _complete_keys(connection: sqlite3.Connection) -> None:
             note(table, row_id, column, None, "it had no id and was given one")
     lost, made = new_id(), 0
     for table, key in (("metrics", "metric_id"), ("suggestions", "suggestion_id"), ("trades", "trade_id")):
-        for where, row_id, missing in connection.execute(_MISSING_RUNS.format(table=table, key=key)).fetchall():
+        for where, row_id, missing in connection.execute(_MISSING_ITERATIONS.format(table=table, key=key)).fetchall():
             made += 1
-            connection.execute(_MAKE_RUN, (missing, lost, made))
+            connection.execute(_MAKE_ITERATION, (missing, lost, made))
             note(where, row_id, "iteration_id", missing, "no iteration has this id; an empty one was made")
     if made:
         connection.execute(_MAKE_STRATEGY, (lost, _LOST, ""))
@@ -133,7 +133,7 @@ def _copy_rows(connection: sqlite3.Connection) -> None:
         connection.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {forms} FROM original_{table} ORDER BY rowid"
         )
-    connection.execute(_PARAMETERS_OF_RUNS)
+    connection.execute(_PARAMETERS_OF_ITERATIONS)
     for _, definition in triggers:
         connection.execute(definition)
 

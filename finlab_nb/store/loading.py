@@ -68,7 +68,7 @@ def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[s
 
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
-    """Return one run with everything that belongs to it."""
+    """Return one iteration with everything that belongs to it."""
     row = connection.execute(_ITERATION, (iteration_id,)).fetchone()
     if row is None:
         raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
@@ -76,7 +76,7 @@ def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, An
     trades = connection.execute(_TRADES, key).fetchall()
     equity = connection.execute(_EQUITY, key).fetchall()
     suggestions = connection.execute(_SUGGESTIONS, key).fetchall()
-    return _run(connection, row) | {
+    return _iteration(connection, row) | {
         "trades": [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in trades],
         "equity": [{"date": date, "equity": value} for date, value in equity],
         "suggestions": [_suggestion(one) for one in suggestions],
@@ -84,9 +84,9 @@ def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, An
 
 
 def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, Any]]:
-    """Return the runs of a strategy by number, without trades, equity and suggestions."""
+    """Return the iterations of a strategy by number, without trades, equity and suggestions."""
     strategy(connection, strategy_id)
-    return [_run(connection, row) for row in connection.execute(_HISTORY, (strategy_id,)).fetchall()]
+    return [_iteration(connection, row) for row in connection.execute(_HISTORY, (strategy_id,)).fetchall()]
 
 
 def last_backup(connection: sqlite3.Connection) -> dict[str, Any] | None:
@@ -101,7 +101,7 @@ def _strategy(row: tuple[Any, ...]) -> dict[str, Any]:
     return found
 
 
-def _run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
+def _iteration(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
     found = dict(zip(_ITERATION_FIELDS, row, strict=True))
     found["parameters"] = _object("iterations", found["iteration_id"], found["parameters"])
     found["starred"], found["archived"] = bool(found["starred"]), bool(found["archived"])

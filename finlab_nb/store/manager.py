@@ -139,7 +139,7 @@ class StorageManager:
         timestamp: datetime | str | None = None,
         applies: Iterable[int] = (),
     ) -> str:
-        """Store one backtest run, all of it or nothing, and return its id. When it has returned, the run is durable.
+        """Store one backtest run, all of it or nothing, and return its id; when this has returned it is durable.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class StorageManager:
         timestamp
             When it was run, taken as UTC without an offset; by default now.
         applies
-            Ids of the suggestions that this run tries: each becomes applied, by this run.
+            Ids of the suggestions that this iteration tries: each becomes applied, by this one.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class StorageManager:
 
     @timed
     def save_iterations(self, iterations: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Store many runs in one transaction and return their ids.
+        """Store many iterations in one transaction and return their ids.
 
         Parameters
         ----------
@@ -290,7 +290,7 @@ class StorageManager:
 
     @timed
     def load_iteration(self, iteration_id: str) -> dict[str, Any]:
-        """Return a run with everything that belongs to it.
+        """Return an iteration with everything that belongs to it.
 
         Returns
         -------
@@ -309,7 +309,7 @@ class StorageManager:
 
     @timed
     def load_strategy_history(self, strategy_id: str) -> list[dict[str, Any]]:
-        """Return the runs of a strategy version by number, without their trades, equity and suggestions.
+        """Return the iterations of a strategy version by number, without their trades, equity and suggestions.
 
         Raises
         ------
@@ -332,7 +332,7 @@ class StorageManager:
         add_tags: Iterable[str] = (),
         remove_tags: Iterable[str] = (),
     ) -> None:
-        """Change what a researcher writes on a run; what is None stays, an empty note is removed.
+        """Change what a researcher writes on an iteration; what is None stays, an empty note is removed.
 
         Raises
         ------
@@ -355,12 +355,12 @@ class StorageManager:
 
     @timed
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
-        """Record what became of a suggestion: open, applied (by a run, where known) or rejected.
+        """Record what became of a suggestion: open, applied (by an iteration, where known) or rejected.
 
         Raises
         ------
         ValueError
-            If the status is another word, or a run is named that did not apply it.
+            If the status is another word, or an iteration is named that did not apply it.
         SuggestionNotFoundError, IterationNotFoundError
             If there is no such suggestion or iteration.
         """
@@ -374,7 +374,7 @@ class StorageManager:
 
     @timed
     def delete_iteration(self, iteration_id: str) -> None:
-        """Remove a run with its metrics, trades, equity, suggestions and tags.
+        """Remove an iteration with its metrics, trades, equity, suggestions and tags.
 
         Raises
         ------
@@ -393,14 +393,14 @@ class StorageManager:
         strategy_id
             The strategy version.
         cascade
-            Remove its runs, and all strategy versions made from it with theirs, too.
+            Remove its iterations, and all strategy versions made from it with theirs, too.
 
         Raises
         ------
         StrategyNotFoundError
             If there is no such strategy.
         StorageError
-            If it has runs or children, and they are not to be removed. Nothing was.
+            If it has iterations or children, and they are not to be removed. Nothing was.
         """
         wanted = flag("cascade", cascade)
         with saving.writing(self.pool) as connection:
@@ -415,13 +415,13 @@ class StorageManager:
         """Write runs to an export file (JSON, format 1.0) and return its absolute path.
 
         The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
-        run and the strategies that it descends from. It is durable when this has returned; a file of this name is
+        iteration and the strategies that it descends from. It is durable when this has returned; a file of this name is
         replaced as a whole, and stays as it was when the export fails.
 
         Parameters
         ----------
         iteration_ids
-            The runs, in the order wanted; one named twice is written once.
+            The iterations, in the order wanted; one named twice is written once.
         path
             The file; its name ends in ``.json``, ``.json.gz`` or ``.json.zst`` and says how it is packed.
         progress
@@ -432,7 +432,7 @@ class StorageManager:
         IterationNotFoundError
             If there is no such iteration.
         StorageError
-            If the file cannot be written, or a run cannot be expressed in the format.
+            If the file cannot be written, or an iteration cannot be expressed in the format.
         ValueError
             If the path has another ending or belongs to the database.
 
@@ -447,28 +447,28 @@ class StorageManager:
 
     @timed
     def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
-        """Store the runs of an export file, all of them or none, and return their ids in the order of the file.
+        """Store the iterations of an export file, all of them or none, and return their ids in the order of the file.
 
-        The whole file is checked before anything is written. Files of the original layer, whose runs have no
-        ``strategy``, are taken too: for a strategy_id that is not known a strategy is made from the run's code.
+        The whole file is checked before anything is written. Files of the original layer, whose iterations have no
+        ``strategy``, are taken too: for a strategy_id that is not known a strategy is made from the iteration's code.
 
         Parameters
         ----------
         path
             The file, packed as its name says: ``.json``, ``.json.gz`` or ``.json.zst``.
         mode
-            ``"copy"`` gives new ids to runs and strategies and maps parents and applied suggestions to them; what
-            refers to a run outside the file becomes unknown. ``"merge"`` keeps the ids and skips what the store has,
-            which must be the same in all that a run was and gave. What was written on it afterwards (note, starred,
-            archived, tags, status of suggestions) is not compared and stays as the store has it.
+            ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them; what
+            refers to an iteration outside the file becomes unknown. ``"merge"`` keeps the ids and skips what the store
+            has, which must be the same in all that an iteration was and gave. What was written on it afterwards (note,
+            starred, archived, tags, status of suggestions) is not compared and stays as the store has it.
         progress
             Show a progress bar on stderr when it takes more than a second.
 
         Raises
         ------
         ValueError
-            If the file or an argument is wrong, or a run differs from the stored one of this id; the message begins
-            with the JSON path, such as ``$.iterations[3].trades[7].entry_price``.
+            If the file or an argument is wrong, or an iteration differs from the stored one of this id; the message
+            begins with the JSON path, such as ``$.iterations[3].trades[7].entry_price``.
         StorageError
             If the file cannot be read or the database not be written.
 

@@ -54,7 +54,7 @@ _DEPENDENTS: Final = """
 _FAMILY: Final = """
     WITH RECURSIVE family (id) AS (
         SELECT :strategy UNION SELECT strategy_id FROM strategies JOIN family ON parent_strategy_id = id)"""
-_DELETE_RUNS_OF_FAMILY: Final = f"{_FAMILY} DELETE FROM iterations WHERE strategy_id IN (SELECT id FROM family)"
+_DELETE_ITERATIONS_OF_FAMILY: Final = f"{_FAMILY} DELETE FROM iterations WHERE strategy_id IN (SELECT id FROM family)"
 _DELETE_FAMILY: Final = f"{_FAMILY} DELETE FROM strategies WHERE strategy_id IN (SELECT id FROM family)"
 _DELETE_ITERATION: Final = "DELETE FROM iterations WHERE iteration_id = ?"
 
@@ -86,45 +86,45 @@ def insert_strategy(connection: sqlite3.Connection, strategy: Strategy) -> None:
     connection.execute(_INSERT_STRATEGY, astuple(strategy))
 
 
-def insert_iteration(connection: sqlite3.Connection, run: Iteration) -> None:
-    """Store a run with everything that belongs to it; the number, code and parameters it lacks are filled in."""
-    code, parameters = _strategy_defaults(connection, "strategy_id", run.strategy_id)
-    (number,) = connection.execute(_NEXT_NUMBER, (run.strategy_id,)).fetchone()
-    if run.iteration_number is not None:
-        if connection.execute(_NUMBER_TAKEN, (run.strategy_id, run.iteration_number)).fetchone():
+def insert_iteration(connection: sqlite3.Connection, iteration: Iteration) -> None:
+    """Store an iteration with everything that belongs to it; the number, code and parameters it lacks are filled in."""
+    code, parameters = _strategy_defaults(connection, "strategy_id", iteration.strategy_id)
+    (number,) = connection.execute(_NEXT_NUMBER, (iteration.strategy_id,)).fetchone()
+    if iteration.iteration_number is not None:
+        if connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, iteration.iteration_number)).fetchone():
             raise ValueError(
-                f"iteration_number is {run.iteration_number}; the strategy has it already, {number} is free"
+                f"iteration_number is {iteration.iteration_number}; the strategy has it already, {number} is free"
             )
-        number = run.iteration_number
-    key = run.iteration_id
+        number = iteration.iteration_number
+    key = iteration.iteration_id
     connection.execute(
         _INSERT_ITERATION,
         (
             key,
-            run.strategy_id,
+            iteration.strategy_id,
             number,
-            code if run.code is None else run.code,
-            run.timestamp,
-            parameters if run.parameters is None else run.parameters,
-            run.note,
-            run.starred,
-            run.archived,
+            code if iteration.code is None else iteration.code,
+            iteration.timestamp,
+            parameters if iteration.parameters is None else iteration.parameters,
+            iteration.note,
+            iteration.starred,
+            iteration.archived,
         ),
     )
-    connection.execute(_INSERT_METRICS, (key, *run.metrics))
-    connection.executemany(_INSERT_EXTRA_METRIC, [(key, *pair) for pair in run.extra_metrics])
-    connection.executemany(_INSERT_SUGGESTION, [(key, *astuple(one)) for one in run.suggestions])
-    connection.executemany(_INSERT_TRADE, [(key, *row) for row in run.trades])
-    connection.executemany(_INSERT_EQUITY, [(key, *row) for row in run.equity])
-    connection.executemany(_INSERT_TAG, [(key, tag) for tag in run.tags])
-    for i, suggestion_id in enumerate(run.applies):
+    connection.execute(_INSERT_METRICS, (key, *iteration.metrics))
+    connection.executemany(_INSERT_EXTRA_METRIC, [(key, *pair) for pair in iteration.extra_metrics])
+    connection.executemany(_INSERT_SUGGESTION, [(key, *astuple(one)) for one in iteration.suggestions])
+    connection.executemany(_INSERT_TRADE, [(key, *row) for row in iteration.trades])
+    connection.executemany(_INSERT_EQUITY, [(key, *row) for row in iteration.equity])
+    connection.executemany(_INSERT_TAG, [(key, tag) for tag in iteration.tags])
+    for i, suggestion_id in enumerate(iteration.applies):
         _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
 
 
 def annotate(
     connection: sqlite3.Connection, iteration_id: str, changes: Mapping[str, object], added: Tags, removed: Tags
 ) -> None:
-    """Change fields of a run (note, starred, archived) and its tags."""
+    """Change fields of an iteration (note, starred, archived) and its tags."""
     _check_iteration(connection, "iteration_id", iteration_id)
     for field, value in changes.items():
         connection.execute(_SET_FIELD[field], (value, iteration_id))
@@ -149,19 +149,19 @@ def _set_suggestion(
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
-    """Remove a run; foreign keys remove what belongs to it."""
+    """Remove an iteration; foreign keys remove what belongs to it."""
     _check_iteration(connection, "iteration_id", iteration_id)
     connection.execute(_DELETE_ITERATION, (iteration_id,))
 
 
 def delete_strategy(connection: sqlite3.Connection, strategy_id: str, *, cascade: bool) -> None:
-    """Remove a strategy version; with its descendants and all their runs if that is wanted."""
+    """Remove a strategy version; with its descendants and all their iterations if that is wanted."""
     _strategy_defaults(connection, "strategy_id", strategy_id)
-    runs, children = connection.execute(_DEPENDENTS, {"strategy": strategy_id}).fetchone()
-    if (runs or children) and not cascade:
+    iterations, children = connection.execute(_DEPENDENTS, {"strategy": strategy_id}).fetchone()
+    if (iterations or children) and not cascade:
         raise StorageError(
-            f"the strategy {strategy_id!r} has {runs} iterations and {children} child strategies; delete them "
+            f"the strategy {strategy_id!r} has {iterations} iterations and {children} child strategies; delete them "
             "first, or use cascade=True to delete them with it"
         )
-    for statement in (_DELETE_RUNS_OF_FAMILY, _DELETE_FAMILY):
+    for statement in (_DELETE_ITERATIONS_OF_FAMILY, _DELETE_FAMILY):
         connection.execute(statement, {"strategy": strategy_id})

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store import adoption, schema, soundness
-from finlab_nb.store.durable import flush_folder, flushed, translated_os_errors
+from finlab_nb.store import adoption, integrity, schema
+from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.schema import Kind
 
 _LEAST_SQLITE: Final = (3, 34, 0)  # the first one with the trigram index
@@ -96,8 +96,8 @@ def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
                 with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
                     reader.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-            soundness.check_integrity(growing)
-            soundness.compare_rows(growing, soundness.row_counts(connection))
+            integrity.check_integrity(growing)
+            integrity.compare_rows(growing, integrity.row_counts(connection))
             growing.replace(final)
             flush_folder(final.parent)
     except (StorageError, sqlite3.Error) as error:

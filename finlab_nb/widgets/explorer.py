@@ -312,7 +312,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 def _with_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
     """Return the rows with what the table shows of them, and its columns."""
     parameters = [c for c in frame.columns if str(c).startswith(PARAMETER) and frame[c].notna().any()]
-    # What never changes within a strategy tells no run from another; the comparison has it.
+    # What never changes within a strategy tells no iteration from another; the comparison has it.
     changing = frame.groupby("strategy")[parameters].nunique(dropna=False) > 1 if parameters else pd.DataFrame()
     parameters = [c for c in parameters if changing[c].any()] or parameters
     columns = [

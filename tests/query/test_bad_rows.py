@@ -194,7 +194,7 @@ def test_the_reader_that_meets_no_bad_value_copies_by_duckdb_alone(tmp_path: Pat
         strategy = lab.store.save_strategy_version("a", "x")
         lab.store.save_iterations({"strategy_id": strategy, "trades": [TRADE] * 500} for _ in range(40))
         assert len(lab.trades()) == 20_000
-        assert not lab._engine.suspicious
+        assert not lab._engine.has_bad_values
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             lab.trades()

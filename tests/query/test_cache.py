@@ -16,8 +16,8 @@ def test_the_cache_tells_what_it_holds(lab: fl.Lab) -> None:
     assert found["folder"] == lab.store.path.with_name("lab.db.cache")
     assert found["temporary"] is False
     assert found["segments"]["trades"] == 1
-    assert found["tail_rows"]["trades"] == 7
-    assert found["tail_rows"]["iterations"] == 61
+    assert found["delta_rows"]["trades"] == 7
+    assert found["delta_rows"]["iterations"] == 61
     assert found["bytes"] == sum(path.stat().st_size for path in found["folder"].glob("*/*.parquet"))
     assert found["reader_process"] is not None
 

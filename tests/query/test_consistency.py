@@ -18,7 +18,7 @@ import pytest
 
 import finlab_nb as fl
 from books import TRADE, fill
-from finlab_nb.query import ranges
+from finlab_nb.query import compaction
 from finlab_nb.query.tables import Table
 
 SECONDS = 60.0 if os.environ.get("FINLAB_NB_LONG") == "1" else 8.0
@@ -78,7 +78,7 @@ def test_no_frame_mixes_two_moments_while_others_save_and_delete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Table, "sealed_rows", 500)
-    monkeypatch.setattr(ranges, "MERGED_ROWS", 4000)
+    monkeypatch.setattr(compaction, "MERGED_ROWS", 4000)
     path = tmp_path / "a.db"
     with fl.Lab(path) as lab, fl.Lab(path) as second:
         strategy = lab.store.save_strategy_version("a", "x")

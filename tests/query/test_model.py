@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 
 import finlab_nb as fl
 from finlab_nb.analysis import daily_returns, win_rate
-from finlab_nb.query import engine, ranges
+from finlab_nb.query import compaction, engine
 from finlab_nb.query.tables import TABLES, Table
 
 LONG = os.environ.get("FINLAB_NB_LONG") == "1"
@@ -340,7 +340,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make rows go to segments by the dozen, by the tail and by the reader."""
     monkeypatch.setattr(Table, "sealed_rows", 24)
     monkeypatch.setattr(engine, "_BULK_ROWS", 40)
-    monkeypatch.setattr(ranges, "MERGED_ROWS", 200)
+    monkeypatch.setattr(compaction, "MERGED_ROWS", 200)
 
 
 @pytest.mark.timeout(900)

@@ -185,7 +185,7 @@ def test_an_interrupted_export_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("finlab_nb.store.interchange.exporting.exported_run", interrupt)
+    monkeypatch.setattr("finlab_nb.store.interchange.exporting.exported_iteration", interrupt)
     for ending in (".json", ".json.gz", ".json.zst"):
         with pytest.raises(KeyboardInterrupt):
             store.export_results(runs, folder / f"runs{ending}")
@@ -204,7 +204,7 @@ def test_an_export_keeps_the_permissions_of_the_file_it_replaces(
 def test_an_export_is_one_moment(
     store: fl.StorageManager, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = exporting.exported_run
+    load = exporting.exported_iteration
 
     def delete_meanwhile(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
         if iteration_id == runs[0]:
@@ -213,7 +213,7 @@ def test_an_export_is_one_moment(
             deleting.join()
         return load(connection, iteration_id)
 
-    monkeypatch.setattr(exporting, "exported_run", delete_meanwhile)
+    monkeypatch.setattr(exporting, "exported_iteration", delete_meanwhile)
     found = exported(store, runs, tmp_path / "runs.json")
     assert [run["iteration_id"] for run in found["iterations"]] == runs
     assert found["iterations"][0]["suggestions"][0]["applied_iteration_id"] == runs[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import finlab_nb as fl
-from finlab_nb.store import schema, soundness
+from finlab_nb.store import integrity, schema
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMAS = sorted(DATA.glob("schema_*.db"))
@@ -48,7 +48,7 @@ def test_a_file_of_each_released_schema_is_upgraded_without_losing_a_row(source:
     assert {table: found[: len(before[table])] for table, found in after.items()} == before
     (copy,) = copies_beside(path)
     assert rows(copy) == before
-    soundness.check_integrity(copy)
+    integrity.check_integrity(copy)
 
 
 def test_a_current_file_is_not_copied(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_nothing_is_changed_when_the_copy_cannot_be_made(tmp_path: Path, monkeyp
     def damaged(_path: Path) -> None:
         raise fl.StorageError("the copy is damaged")
 
-    monkeypatch.setattr(soundness, "check_integrity", damaged)
+    monkeypatch.setattr(integrity, "check_integrity", damaged)
     with pytest.raises(fl.StorageError, match="the copy is damaged; nothing was changed"):
         fl.StorageManager(path)
     assert path.read_bytes() == before

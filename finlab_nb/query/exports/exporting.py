@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from finlab_nb.query.asking import stop_if_interrupted
 from finlab_nb.query.exports.formats import FORMATS, Format, select
 from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
 from finlab_nb.query.frames import arguments
+from finlab_nb.query.frames.iterations_table import iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
-from finlab_nb.query.frames.wide import wide
+from finlab_nb.query.interruptible import stop_if_interrupted
 from finlab_nb.query.tables import TABLES, Table, literal
 from finlab_nb.records import new_id
-from finlab_nb.store.durable import flush_folder, translated_os_errors
+from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.interchange.files import ProgressBar
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def export_frames(
         In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it, for
         spreadsheets would run it as a formula. Numbers stay as they are.
     where
-        An SQL condition on the columns of `Frames.iterations`: only rows of these runs are written, and the
+        An SQL condition on the columns of `Frames.iterations`: only rows of these iterations are written, and the
         strategies that they belong to.
     partition_by
         ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
@@ -128,7 +128,7 @@ def _folder(directory: str | os.PathLike[str]) -> Path:
 
 
 def _choose(views: Views, condition: str) -> None:
-    query = f"SELECT iteration_id FROM ({wide(views, 'true', {}).query}) WHERE {condition}"
+    query = f"SELECT iteration_id FROM ({iterations_table(views, 'true', {}).query}) WHERE {condition}"
     views.check_select(query)
     views.execute(f"CREATE TEMP TABLE exported_iterations AS {query}")
 
@@ -153,7 +153,7 @@ class _Export:
             if self._form is FORMATS["xlsx"] and count >= MOST_ROWS:
                 raise ValueError(
                     f"{table.name} has {count:,} rows; a sheet of Excel holds {MOST_ROWS - 1:,} below its header: "
-                    "choose fewer runs by 'where', or export to 'parquet'"
+                    "choose fewer iterations by 'where', or export to 'parquet'"
                 )
         self._folder.mkdir(parents=True, exist_ok=True)
         drafts = [self._folder / f".{new_id()}.tmp" for _ in tables]

@@ -7,14 +7,14 @@ has left something else in place of a flag or a count, which is missing then, th
 """
 
 from finlab_nb.query.frames.curves import CurveFrames
-from finlab_nb.query.frames.free import FreeFrames
-from finlab_nb.query.frames.runs import RunFrames
+from finlab_nb.query.frames.iterations import IterationFrames
+from finlab_nb.query.frames.sql import SqlFrames
 from finlab_nb.query.frames.trades import TradeFrames
 
 __all__ = ["Frames"]
 
 
-class Frames(RunFrames, TradeFrames, CurveFrames, FreeFrames):
+class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
     """Answers over one store, each of its newest moment.
 
     Values that another program wrote and that are no number, date or JSON are missing in an answer; one

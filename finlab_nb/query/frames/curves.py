@@ -49,18 +49,18 @@ class CurveFrames(Questions):
         Parameters
         ----------
         iterations
-            Ids of runs; by default all that have a curve.
+            Ids of iterations; by default all that have a curve.
 
         Returns
         -------
         DataFrame
-            Indexed by date; one column a run, named by its id, in the order asked for: account value in currency,
-            NaN where the run has no point.
+            Indexed by date; one column an iteration, named by its id, in the order asked for: account value in
+            currency, NaN where the iteration has no point.
 
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         return self._points(iterations).wide()
 
@@ -70,18 +70,18 @@ class CurveFrames(Questions):
         Parameters
         ----------
         iterations
-            Ids of runs; by default all that have a curve.
+            Ids of iterations; by default all that have a curve.
 
         Returns
         -------
         DataFrame
-            Indexed by date; one column a run, named by its id, in the order asked for: the fraction that
-            `analysis.daily_returns` gives, NaN where the run has none.
+            Indexed by date; one column an iteration, named by its id, in the order asked for: the fraction that
+            `analysis.daily_returns` gives, NaN where the iteration has none.
 
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         points = self._points(iterations)
         bounds = np.searchsorted(points.places, np.arange(len(points.ids) + 1))

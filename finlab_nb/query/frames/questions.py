@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError
-from finlab_nb.query import tail
+from finlab_nb.query import delta
 from finlab_nb.query.frames.arguments import Ids, one_text, texts
 from finlab_nb.query.tables import TABLES, literal
 
@@ -31,7 +31,7 @@ _UNKNOWN_IDS: Final = """
         SELECT iteration_id FROM iterations WHERE iteration_id IS NOT NULL)"""
 _KNOWN_STRATEGY: Final = "SELECT 1 FROM strategies WHERE strategy_id = $strategy OR name = $strategy LIMIT 1"
 
-_FEW_RUNS: Final = 64
+_FEW_ITERATIONS: Final = 64
 
 _NULLABLE: Final[dict[Any, Any]] = {
     pa.int64(): pd.Int64Dtype(),
@@ -75,16 +75,16 @@ class Views:
         return to_frame(self.execute(query, values).to_arrow_table())
 
     def rows_of(self, name: str, ids: Sequence[str]) -> str:
-        """Return what to select the rows of some runs from: of a few, only where they can be."""
-        if not 0 < len(ids) <= _FEW_RUNS:
+        """Return what to select the rows of some iterations from: of a few, only where they can be."""
+        if not 0 < len(ids) <= _FEW_ITERATIONS:
             return name
-        return f"({tail.rows_of(self.connection, TABLES[name], ids)}) AS {name}"
+        return f"({delta.rows_of(self.connection, TABLES[name], ids)}) AS {name}"
 
     def check_ids(self, ids: Sequence[str]) -> None:
         """Refuse ids that no iteration has."""
         if not ids:
             return
-        if len(ids) <= _FEW_RUNS:
+        if len(ids) <= _FEW_ITERATIONS:
             (known,) = self.connection.execute(f"SELECT count(*) FROM iterations WHERE {among(ids)}").fetchone() or (0,)
             if known == len(ids):
                 return
@@ -144,7 +144,7 @@ class Questions:
         def asked(connection: duckdb.DuckDBPyConnection) -> Answer:
             views = Views(connection)
             answer = question(views)
-            if self._engine.suspicious:
+            if self._engine.has_bad_values:
                 words = set(re.findall(r"\w+", " ".join(views.asked).lower()))
                 lost.update(self._engine.bad_values(connection, words & TABLES.keys()))
             return answer
@@ -168,7 +168,7 @@ class Questions:
         values: Mapping[str, Any] | None = None,
         **parts: str,
     ) -> pd.DataFrame:
-        """Ask a query with a {condition}, and perhaps of {trades}, of all or some runs."""
+        """Ask a query with a {condition}, and perhaps of {trades}, of all or some iterations."""
         ids = None if iterations is None else texts("iterations", iterations)
         bound = dict(values or {})
 
@@ -184,7 +184,7 @@ class Questions:
 
 
 def among(ids: Sequence[str]) -> str:
-    """Return the condition that a row belongs to one of some runs."""
+    """Return the condition that a row belongs to one of some iterations."""
     return f"iteration_id IN ({', '.join(map(literal, ids)) or 'NULL'})"
 
 

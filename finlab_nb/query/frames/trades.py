@@ -47,7 +47,7 @@ class TradeFrames(Questions):
         Parameters
         ----------
         iterations
-            Ids of runs; by default all.
+            Ids of iterations; by default all.
         stocks
             Only these stock codes.
         since, until
@@ -63,7 +63,7 @@ class TradeFrames(Questions):
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         ValueError
             If an argument is wrong.
         """
@@ -84,14 +84,14 @@ class TradeFrames(Questions):
         return found
 
     def by_stock(self, iterations: Ids = None, *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what each stock brought, in all or some runs.
+        """Return what each stock brought, in all or some iterations.
 
         Parameters
         ----------
         iterations
-            Ids of runs; by default all.
+            Ids of iterations; by default all.
         per_iteration
-            One row for each run and stock, rather than for each stock over all the runs.
+            One row for each iteration and stock, rather than for each stock over all the iterations.
 
         Returns
         -------
@@ -103,7 +103,7 @@ class TradeFrames(Questions):
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
         return self.of_iterations(_BY_STOCK, iterations, owner=owner)
@@ -114,11 +114,11 @@ class TradeFrames(Questions):
         Parameters
         ----------
         iterations
-            Ids of runs; by default all.
+            Ids of iterations; by default all.
         period
             day, week (from Monday), month, quarter or year.
         per_iteration
-            One row for each run and period, rather than for each period over all the runs.
+            One row for each iteration and period, rather than for each period over all the iterations.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class TradeFrames(Questions):
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
         chosen = arguments.one_of("period", period, PERIODS)

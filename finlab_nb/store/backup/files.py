@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store.durable import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.integrity import Summary, inspected
 from finlab_nb.store.pool import is_open_here
-from finlab_nb.store.soundness import Contents, inspected
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"
@@ -164,13 +164,13 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="finlab_nb_verify_") as folder:
             plain = Path(folder, "unpacked.db")
             unpack(backup, plain)
-            contents, _ = inspected(plain)
+            summary, _ = inspected(plain)
     else:
         refuse_live(backup.path)
-        contents, digest = inspected(backup.path)
+        summary, digest = inspected(backup.path)
         compare_digest(backup, digest)
-    compare_contents(backup, contents)
-    return backup.as_dict() | asdict(contents) | {"iterations": contents.rows["iterations"]}
+    compare_summary(backup, summary)
+    return backup.as_dict() | asdict(summary) | {"iterations": summary.rows["iterations"]}
 
 
 def refuse_live(path: Path) -> None:
@@ -202,10 +202,10 @@ def compare_digest(backup: Backup, digest: str) -> None:
         )
 
 
-def compare_contents(backup: Backup, contents: Contents) -> None:
+def compare_summary(backup: Backup, summary: Summary) -> None:
     """Refuse a database that does not hold what the manifest counts."""
     if backup.manifest is not None:
-        for field, value in asdict(contents).items():
+        for field, value in asdict(summary).items():
             if backup.manifest.get(field) != value:
                 raise StorageError(
                     f"{backup.path} differs from its manifest: {field} is {value!r}, "
@@ -280,9 +280,7 @@ def _zstandard(path: Path) -> Any:
     return zstandard
 
 
-def publish(
-    temporary: Path, final: Path, digest: str, contents: Contents, database: Path, created_at: datetime
-) -> None:
+def publish(temporary: Path, final: Path, digest: str, summary: Summary, database: Path, created_at: datetime) -> None:
     """Give a verified, flushed file its final name, with its manifest."""
     manifest = {
         "format_version": _FORMAT_VERSION,
@@ -290,7 +288,7 @@ def publish(
         "database": str(database),
         "size": temporary.stat().st_size,
         "sha256": digest,
-        **asdict(contents),
+        **asdict(summary),
     }
     written = manifest_path(final).with_name(f"{final.name}{TEMPORARY}.json")
     with written.open("w", encoding="utf-8") as file_of_text:

@@ -23,9 +23,10 @@ from finlab_nb.records.values import utc_text
 from finlab_nb.store import upgrade
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
-from finlab_nb.store.durable import FileLock, flushed, translated_os_errors
+from finlab_nb.store.file_lock import FileLock
+from finlab_nb.store.fsync import flushed, translated_os_errors
+from finlab_nb.store.integrity import inspected
 from finlab_nb.store.pool import ConnectionPool
-from finlab_nb.store.soundness import inspected
 
 _LOCK: Final = ".backup.writing.lock"
 _PATIENCE_SECONDS: Final = 120.0
@@ -103,13 +104,13 @@ def _make(database: Path, folder: Path, *, compress: bool) -> tuple[Path, dateti
     plain, packed = folder / (name + files.PLAIN), folder / (name + files.COMPRESSED)
     copy, packing = _temporary(plain), _temporary(packed)
     _copy(database, copy)
-    contents, digest = inspected(copy)
+    summary, digest = inspected(copy)
     if not compress:
-        files.publish(copy, plain, digest, contents, database, created_at)
+        files.publish(copy, plain, digest, summary, database, created_at)
         return plain, created_at
     packing.touch(exist_ok=False)
     digest = files.pack(copy, packing)
-    files.publish(packing, packed, digest, contents, database, created_at)
+    files.publish(packing, packed, digest, summary, database, created_at)
     return packed, created_at
 
 

@@ -21,8 +21,8 @@ from finlab_nb.errors import StorageError
 from finlab_nb.store import pool
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
-from finlab_nb.store.durable import flush_folder, translated_os_errors
-from finlab_nb.store.soundness import inspected
+from finlab_nb.store.fsync import flush_folder, translated_os_errors
+from finlab_nb.store.integrity import inspected
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _LOCK_PATIENCE_SECONDS: Final = 2.0
@@ -100,10 +100,10 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
         backup = files.described(source)
         files.unpack(backup, fresh)
         try:
-            contents, _ = inspected(fresh)
+            summary, _ = inspected(fresh)
         except StorageError as error:
             raise StorageError(str(error).replace(str(fresh), str(source))) from error
-        files.compare_contents(backup, contents)
+        files.compare_summary(backup, summary)
         with (
             translated_errors(fresh),
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection,

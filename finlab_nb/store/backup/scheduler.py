@@ -21,7 +21,8 @@ from finlab_nb.store.backup import files
 from finlab_nb.store.backup.files import Backup
 from finlab_nb.store.backup.making import clean_up, make_backup, make_folder, writing
 from finlab_nb.store.backup.retention import Retention
-from finlab_nb.store.durable import FileLock, translated_os_errors
+from finlab_nb.store.file_lock import FileLock
+from finlab_nb.store.fsync import translated_os_errors
 
 _SCHEDULE_LOCK: Final = ".backup.lock"
 _DAILY: Final = "finlab_nb_daily_backup"

@@ -1,7 +1,7 @@
-"""Whether a run or a strategy of an export file is the one that is stored under its id.
+"""Whether an iteration or a strategy of an export file is the one that is stored under its id.
 
-Compared is what a run was and what it gave. Not compared is what a researcher writes on it afterwards: note, stars,
-archive, tags, and what became of the suggestions.
+Compared is what an iteration was and what it gave. Not compared is what a researcher writes on it afterwards: note,
+stars, archive, tags, and what became of the suggestions.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, Final
 from finlab_nb.records import METRICS, PRIORITIES, TRADE_FIELDS, Iteration, Strategy
 from finlab_nb.records.values import shown
 
-_RUN_FIELDS: Final = ("strategy_id", "iteration_number", "code", "timestamp")
+_ITERATION_FIELDS: Final = ("strategy_id", "iteration_number", "code", "timestamp")
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at", "parent_strategy_id")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
 _ABSENT: Final = object()
 
 
-def refuse_if_run_differs(path: str, given: Iteration, stored: Iteration) -> None:
-    """Raise a ValueError that names the first field in which the runs differ."""
-    wanted, found = _run(given), _run(stored)
+def refuse_if_iteration_differs(path: str, given: Iteration, stored: Iteration) -> None:
+    """Raise a ValueError that names the first field in which the iterations differ."""
+    wanted, found = _compared(given), _compared(stored)
     if given.parameters is None:  # the default of the strategy, whatever it is
         del wanted["parameters"], found["parameters"]
     _refuse_difference(path, wanted, found)
@@ -36,11 +36,11 @@ def _strategy(record: Strategy) -> dict[str, Any]:
     return plain | {"parameters": json.loads(record.parameters)}
 
 
-def _run(record: Iteration) -> dict[str, Any]:
-    """Return what is compared of a run, in the order in which `load_iteration` gives it."""
+def _compared(record: Iteration) -> dict[str, Any]:
+    """Return what is compared of an iteration, in the order in which `load_iteration` gives it."""
     trades = sorted(record.trades, key=lambda row: row[1])
     suggestions = sorted(record.suggestions, key=lambda one: PRIORITIES.index(one.priority))
-    return {name: getattr(record, name) for name in _RUN_FIELDS} | {
+    return {name: getattr(record, name) for name in _ITERATION_FIELDS} | {
         "parameters": json.loads(record.parameters or "{}"),
         "metrics": dict(zip(METRICS, record.metrics, strict=True)),
         "extra_metrics": dict(record.extra_metrics),

@@ -1,4 +1,4 @@
-"""How iterations become an export file: one run at a time, all of one moment of the store."""
+"""How iterations become an export file: one iteration at a time, all of one moment of the store."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from finlab_nb.errors import IterationNotFoundError, StorageError
 from finlab_nb.records import text
 from finlab_nb.records.values import listed, now
 from finlab_nb.store import loading
-from finlab_nb.store.interchange.contents import FORMAT_VERSION
+from finlab_nb.store.interchange.codec import exported_iteration
 from finlab_nb.store.interchange.files import ProgressBar, Write, export_path, replacing
-from finlab_nb.store.interchange.form import exported_run
 from finlab_nb.store.interchange.json_stream import refuse_if_too_large
+from finlab_nb.store.interchange.staging import FORMAT_VERSION
 from finlab_nb.store.pool import ConnectionPool
 
 _STRATEGY_OF_ITERATION: Final = "SELECT strategy_id FROM iterations WHERE iteration_id = ?"
@@ -37,7 +37,7 @@ def export_results(
     with (
         pool.read() as connection,
         replacing(target) as write,
-        ProgressBar("export", len(ids), "run", shown=progress) as bar,
+        ProgressBar("export", len(ids), "iteration", shown=progress) as bar,
     ):
         ancestors = _ancestors(connection, ids)
         write(_heading(len(ids)).encode())
@@ -45,7 +45,7 @@ def export_results(
             strategies = (_strategy_text(connection, strategy_id) for strategy_id in ancestors)
             _write_list(write, "strategies", strategies)
             write(b",\n")
-        _write_list(write, "iterations", (_run_text(connection, one) for one in ids), bar)
+        _write_list(write, "iterations", (_iteration_text(connection, one) for one in ids), bar)
         write(b"\n}\n")
     return target
 
@@ -66,7 +66,7 @@ def _write_list(write: Write, name: str, items: Iterable[str], bar: ProgressBar 
 
 
 def _ancestors(connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> list[str]:
-    """Return the strategies that those of the runs descend from, without those of the runs themselves."""
+    """Return the strategies that those of the iterations descend from, without those of the iterations themselves."""
     own: dict[str, None] = {}
     for iteration_id in iteration_ids:
         row = connection.execute(_STRATEGY_OF_ITERATION, (iteration_id,)).fetchone()
@@ -82,8 +82,8 @@ def _ancestors(connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> 
     return [strategy_id for strategy_id in family if strategy_id not in own]
 
 
-def _run_text(connection: sqlite3.Connection, iteration_id: str) -> str:
-    return _json_text(f"the iteration {iteration_id!r}", exported_run(connection, iteration_id))
+def _iteration_text(connection: sqlite3.Connection, iteration_id: str) -> str:
+    return _json_text(f"the iteration {iteration_id!r}", exported_iteration(connection, iteration_id))
 
 
 def _strategy_text(connection: sqlite3.Connection, strategy_id: str) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import new_id
-from finlab_nb.store.durable import flush_folder
+from finlab_nb.store.fsync import flush_folder
 from finlab_nb.store.pool import is_open_here
 
 Write: TypeAlias = Callable[[bytes], object]

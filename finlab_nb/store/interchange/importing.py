@@ -12,10 +12,10 @@ from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.records import Iteration, new_id, one_of
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
-from finlab_nb.store.interchange.comparing import refuse_if_run_differs, refuse_if_strategy_differs
-from finlab_nb.store.interchange.contents import Contents, Spool
+from finlab_nb.store.interchange.codec import checked_iteration, checked_strategy, exported_iteration
+from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, refuse_if_strategy_differs
 from finlab_nb.store.interchange.files import ProgressBar, export_path, reading
-from finlab_nb.store.interchange.form import checked_run, checked_strategy, exported_run
+from finlab_nb.store.interchange.staging import Spool, Staging
 from finlab_nb.store.pool import ConnectionPool
 
 _MODES: Final = ("copy", "merge")
@@ -36,33 +36,33 @@ def import_results(
     source_path = export_path(path, pool.path)
     with Spool(pool.path.parent) as spool:
         with reading(source_path) as source, ProgressBar("read", source.size, "B", shown=progress) as bar:
-            contents = Contents.read(source, spool, bar)
-        return store_contents(pool, contents, copy=copy, progress=progress)
+            staging = Staging.read(source, spool, bar)
+        return store_staged(pool, staging, copy=copy, progress=progress)
 
 
-def store_contents(pool: ConnectionPool, contents: Contents, *, copy: bool, progress: bool) -> list[str]:
-    """Store strategies and runs in one transaction and return the ids of the runs in the order of the file."""
-    same = set() if copy else _runs_that_are_the_same(pool, contents, progress=progress)
+def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, progress: bool) -> list[str]:
+    """Store strategies and iterations in one transaction; return the iterations' ids in the order of the file."""
+    same = set() if copy else _iterations_already_stored(pool, staging, progress=progress)
     with (
         saving.writing(pool) as connection,
-        ProgressBar("import", len(contents.runs), "run", shown=progress) as bar,
+        ProgressBar("import", len(staging.iterations), "iteration", shown=progress) as bar,
     ):
-        storing = _Storing(connection, contents, copy, same)
+        storing = _Storing(connection, staging, copy, same)
         storing.store_strategies()
-        for path, run, applied in contents.runs_in_order():
-            storing.store_run(path, run, applied)
+        for path, iteration, applied in staging.iterations_in_order():
+            storing.store_iteration(path, iteration, applied)
             bar.update()
         storing.link_suggestions()
-    return list(storing.run_ids.values())
+    return list(storing.iteration_ids.values())
 
 
-def _runs_that_are_the_same(pool: ConnectionPool, contents: Contents, *, progress: bool) -> set[str]:
+def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progress: bool) -> set[str]:
     """Compare with what is stored before the write lock is taken, which thus is held for a shorter time."""
     same: set[str] = set()
-    with pool.read() as connection, ProgressBar("compare", len(contents.runs), "run", shown=progress) as bar:
-        for path, run, _ in contents.runs_in_order():
-            if _is_stored(connection, path, run):
-                same.add(run.iteration_id)
+    with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
+        for path, iteration, _ in staging.iterations_in_order():
+            if _is_stored(connection, path, iteration):
+                same.add(iteration.iteration_id)
             bar.update()
     return same
 
@@ -70,15 +70,15 @@ def _runs_that_are_the_same(pool: ConnectionPool, contents: Contents, *, progres
 @dataclass(slots=True)
 class _Storing:
     connection: sqlite3.Connection
-    contents: Contents
+    staging: Staging
     copy: bool
     same: set[str]
     strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
-    run_ids: dict[str, str] = field(default_factory=dict)
+    iteration_ids: dict[str, str] = field(default_factory=dict)
     links: list[tuple[str, int, str]] = field(default_factory=list)
 
     def store_strategies(self) -> None:
-        for entry, given in self.contents.strategies_parents_first():
+        for entry, given in self.staging.strategies_parents_first():
             known = _exists(self.connection, _STRATEGY_EXISTS, given.strategy_id)
             strategy = replace(given, parent_strategy_id=self._parent(entry.path, given.parent_strategy_id))
             if known and entry.made and self.copy:
@@ -111,42 +111,44 @@ class _Storing:
         )
         return None
 
-    def store_run(self, path: str, run: Iteration, applied: tuple[str | None, ...]) -> None:
-        key = run.iteration_id
-        if not self.copy and self._is_there(path, run):
-            self.run_ids[key] = key
+    def store_iteration(self, path: str, iteration: Iteration, applied: tuple[str | None, ...]) -> None:
+        key = iteration.iteration_id
+        if not self.copy and self._is_there(path, iteration):
+            self.iteration_ids[key] = key
             return
-        self.run_ids[key] = new_id() if self.copy else key
-        stored = replace(run, iteration_id=self.run_ids[key], strategy_id=self.strategy_ids[run.strategy_id])
+        self.iteration_ids[key] = new_id() if self.copy else key
+        stored = replace(
+            iteration, iteration_id=self.iteration_ids[key], strategy_id=self.strategy_ids[iteration.strategy_id]
+        )
         try:
             saving.insert_iteration(self.connection, stored)
         except (ValueError, StrategyNotFoundError) as error:
             raise ValueError(f"{path}.{error}") from error
-        self.links.extend((self.run_ids[key], i, other) for i, other in enumerate(applied) if other is not None)
+        self.links.extend((self.iteration_ids[key], i, other) for i, other in enumerate(applied) if other is not None)
 
-    def _is_there(self, path: str, run: Iteration) -> bool:
-        if run.iteration_id in self.same:
-            return _exists(self.connection, _ITERATION_EXISTS, run.iteration_id)
-        return _is_stored(self.connection, path, run)
+    def _is_there(self, path: str, iteration: Iteration) -> bool:
+        if iteration.iteration_id in self.same:
+            return _exists(self.connection, _ITERATION_EXISTS, iteration.iteration_id)
+        return _is_stored(self.connection, path, iteration)
 
     def link_suggestions(self) -> None:
-        """Name the runs that applied suggestions; one that is not to be found is left out."""
-        for run_id, position, applied in self.links:
-            target = self.run_ids.get(applied)
+        """Name the iterations that applied suggestions; one that is not to be found is left out."""
+        for iteration_id, position, applied in self.links:
+            target = self.iteration_ids.get(applied)
             if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
                 target = applied
             if target is not None:
-                self.connection.execute(_LINK_SUGGESTION, (target, run_id, position))
+                self.connection.execute(_LINK_SUGGESTION, (target, iteration_id, position))
 
 
 def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 
-def _is_stored(connection: sqlite3.Connection, path: str, run: Iteration) -> bool:
-    """Tell whether the store has the run; one that has the id but differs is refused."""
-    if not _exists(connection, _ITERATION_EXISTS, run.iteration_id):
+def _is_stored(connection: sqlite3.Connection, path: str, iteration: Iteration) -> bool:
+    """Tell whether the store has the iteration; one that has the id but differs is refused."""
+    if not _exists(connection, _ITERATION_EXISTS, iteration.iteration_id):
         return False
-    stored = checked_run(f"{path} (as stored)", exported_run(connection, run.iteration_id))
-    refuse_if_run_differs(path, run, stored.record)
+    stored = checked_iteration(f"{path} (as stored)", exported_iteration(connection, iteration.iteration_id))
+    refuse_if_iteration_differs(path, iteration, stored.record)
     return True

@@ -1,4 +1,4 @@
--- Schema 1: strategies, their iterations (one backtest run each) and everything a run leaves behind.
+-- Schema 1: strategies, their iterations (one backtest run each) and everything an iteration leaves behind.
 --
 -- A date is one that exists if date() with a shift, which makes it compute, gives it back.
 -- Times are UTC in ISO 8601 text; fractions are fractions, not percent; NULL means unknown.

@@ -98,7 +98,7 @@ def _raiser(error: BaseException) -> Callable[[], Any]:
     return raise_it
 
 
-class Asker:
+class InterruptibleThread:
     """Puts questions of the main thread to a thread of its own, which starts with the first and ends with `close`."""
 
     def __init__(self) -> None:

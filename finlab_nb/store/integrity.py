@@ -30,7 +30,7 @@ _MOST_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Summary:
     """What a sound database holds."""
 
     schema_version: int
@@ -39,8 +39,8 @@ class Contents:
     rows: dict[str, int]
 
 
-def inspected(path: Path) -> tuple[Contents, str]:
-    """Check integrity and foreign keys of a database file that nobody uses; return its contents and its SHA-256.
+def inspected(path: Path) -> tuple[Summary, str]:
+    """Check integrity and foreign keys of a database file that nobody uses; return its summary and its SHA-256.
 
     Raises
     ------
@@ -50,11 +50,11 @@ def inspected(path: Path) -> tuple[Contents, str]:
     faults: list[BaseException] = []
     integrity = threading.Thread(target=_noting(faults, lambda: check_integrity(path)), daemon=True)
     with _open_copy(path) as connection:
-        contents = _identify(connection, path)
+        summary = _identify(connection, path)
         integrity.start()  # SQLite works outside the interpreter's lock, so the two share the time
         try:
             orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
-            contents.rows.update(row_counts(connection))
+            summary.rows.update(row_counts(connection))
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         finally:
@@ -69,7 +69,7 @@ def inspected(path: Path) -> tuple[Contents, str]:
             f"{path} breaks foreign keys: {shown}. Another program has written or removed rows without "
             "PRAGMA foreign_keys = ON; remove or complete them (PRAGMA foreign_key_check lists them)"
         )
-    return contents, digest
+    return summary, digest
 
 
 def _noting(faults: list[BaseException], check: Callable[[], None]) -> Callable[[], None]:
@@ -121,9 +121,9 @@ def check_integrity(path: Path) -> None:
         raise StorageError(f"{path} is damaged: {'; '.join(found)}; use another backup")
 
 
-def _identify(connection: sqlite3.Connection, path: Path) -> Contents:
+def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
     found = schema.found_in(connection, path)
     if found.kind is not schema.Kind.OURS:
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     generation, counter = connection.execute(_STATE).fetchone()
-    return Contents(found.version, generation, counter, {})
+    return Summary(found.version, generation, counter, {})

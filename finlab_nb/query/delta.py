@@ -1,4 +1,4 @@
-"""The tail of a table: its rows that no segment holds, as a native DuckDB table, and the view over both."""
+"""The delta of a table: its rows that no segment holds, as a native DuckDB table, and the view over both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from finlab_nb.query.segments import Segment, anchor_places
+from finlab_nb.query.segments import Segment, fingerprint_rowids
 from finlab_nb.query.tables import BUCKET_BITS, Column, Table, literal, quoted
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _CHUNK_ROWS: Final = 50_000
 
 _SHOWN: Final = """
-    CREATE OR REPLACE TABLE copied.shown_{name} (path VARCHAR, holes VARCHAR, least VARCHAR, greatest VARCHAR)"""
+    CREATE OR REPLACE TABLE copied.shown_{name} (
+        path VARCHAR, deleted_ranges VARCHAR, least VARCHAR, greatest VARCHAR)"""
 _SHOW: Final = "INSERT INTO copied.shown_{name} VALUES (?, ?, ?, ?)"
 
 _ARROW_TYPES: Final = {
@@ -44,7 +45,7 @@ _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def create(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Create the tail, empty, in the place of an earlier one."""
+    """Create the delta, empty, in the place of an earlier one."""
     connection.execute(f"DROP VIEW IF EXISTS {table.name}")
     connection.execute(f"DROP VIEW IF EXISTS copied.{table.name}_rows")
     connection.execute(f"CREATE OR REPLACE TABLE copied.{table.name} ({table.definition})")
@@ -57,7 +58,7 @@ def remove(connection: duckdb.DuckDBPyConnection, table: Table, ranges: Iterable
 
 
 def count(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
-    """Return how many rows the tail holds."""
+    """Return how many rows the delta holds."""
     (rows,) = connection.execute(f"SELECT count(*) FROM copied.{table.name}").fetchone() or (0,)
     return int(rows)
 
@@ -68,7 +69,7 @@ def read(
     table: Table,
     ranges: Iterable[tuple[int, int]],
 ) -> None:
-    """Read the rows of some ranges of rowids from SQLite into the tail."""
+    """Read the rows of some ranges of rowids from SQLite into the delta."""
     insert = f"INSERT INTO copied.{table.name} {table.typed_rows('incoming_rows')}"
     for rows in _in_chunks(piece for first, last in ranges for piece in raw_rows(source, table, first, last)):
         connection.register("incoming_rows", rows)
@@ -126,16 +127,16 @@ def _text_or_bytes(raw: bytes) -> str | bytes:
 
 
 def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence[tuple[Segment, set[int]]]) -> None:
-    """Define the table's view over the given segments, without their stale buckets, and the tail."""
+    """Define the table's view over the given segments, without their stale buckets, and the delta."""
     sources = [
-        (str(one.path), " OR ".join(f"row_id BETWEEN {first} AND {last}" for first, last in _runs(stale)) or None)
+        (str(one.path), " OR ".join(f"row_id BETWEEN {first} AND {last}" for first, last in _neighbours(stale)) or None)
         for one, stale in segments
     ]
     connection.execute(f"CREATE OR REPLACE VIEW copied.{table.name}_rows AS {_union(table, sources)}")
     connection.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {table.names} FROM copied.{table.name}_rows")
     connection.execute(_SHOWN.format(name=table.name))
-    for (path, holes), (one, _) in zip(sources, segments, strict=True):
-        connection.execute(_SHOW.format(name=table.name), [path, holes, *(one.owners or (None, None))])
+    for (path, deleted_ranges), (one, _) in zip(sources, segments, strict=True):
+        connection.execute(_SHOW.format(name=table.name), [path, deleted_ranges, *(one.owners or (None, None))])
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequence[str]) -> str:
@@ -143,30 +144,30 @@ def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequenc
 
     Which segments the view reads is itself told by a table of DuckDB, so that both are of one moment.
     """
-    shown = connection.execute(f"SELECT path, holes, least, greatest FROM copied.shown_{table.name}").fetchall()
+    query = f"SELECT path, deleted_ranges, least, greatest FROM copied.shown_{table.name}"
     sources = [
-        (path, holes)
-        for path, holes, least, greatest in shown
+        (path, deleted_ranges)
+        for path, deleted_ranges, least, greatest in connection.execute(query).fetchall()
         if least is None or any(least <= one <= greatest for one in owners)
     ]
     return f"SELECT {table.names} FROM ({_union(table, sources)})"
 
 
 def _union(table: Table, sources: Iterable[tuple[str, str | None]]) -> str:
-    """Return the query for all rows of some segments, apart from their holes, and of the tail."""
+    """Return the query for all rows of some segments, apart from what was deleted in them, and of the delta."""
     whole, parts = [], []
-    for path, holes in sources:
-        if holes is None:
+    for path, deleted_ranges in sources:
+        if deleted_ranges is None:
             whole.append(literal(path))
         else:
-            parts.append(f"SELECT * FROM read_parquet({literal(path)}) WHERE NOT ({holes})")
+            parts.append(f"SELECT * FROM read_parquet({literal(path)}) WHERE NOT ({deleted_ranges})")
     if whole:
         parts.insert(0, f"SELECT * FROM read_parquet([{', '.join(whole)}])")
     return " UNION ALL ".join([*parts, f"SELECT * FROM copied.{table.name}"])
 
 
-def suspects(connection: duckdb.DuckDBPyConnection, tables: Iterable[tuple[Table, bool]]) -> set[str]:
-    """Return which tables hold bad values: in all their rows, or in their tail alone."""
+def tables_with_bad_values(connection: duckdb.DuckDBPyConnection, tables: Iterable[tuple[Table, bool]]) -> set[str]:
+    """Return which tables hold bad values: in all their rows, or in their delta alone."""
     asked = [
         f"SELECT '{table.name}' FROM copied.{table.name}{'_rows' if whole else ''} WHERE bad_values > 0"
         for table, whole in tables
@@ -183,26 +184,26 @@ def bad_values(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str,
 
 
 def rows_between(table: Table, first: int, last: int) -> str:
-    """Return the query for all rows of a range, in order, from segments and tail."""
+    """Return the query for all rows of a range, in order, from segments and delta."""
     return f"SELECT * FROM copied.{table.name}_rows WHERE row_id BETWEEN {first} AND {last} ORDER BY row_id"
 
 
-def anchors(connection: duckdb.DuckDBPyConnection, table: Table, first: int, last: int) -> dict[int, str | None]:
-    """Return whose rows stand at the anchors of a range."""
-    places = anchor_places(first, last)
+def fingerprint(connection: duckdb.DuckDBPyConnection, table: Table, first: int, last: int) -> dict[int, str | None]:
+    """Return whose rows stand at the fingerprint rowids of a range."""
+    places = fingerprint_rowids(first, last)
     query = f"SELECT row_id, {quoted(table.owner)} FROM copied.{table.name}_rows WHERE row_id IN (SELECT unnest(?))"
     return dict.fromkeys(places) | dict(connection.execute(query, [places]).fetchall())
 
 
-def _runs(buckets: set[int]) -> list[tuple[int, int]]:
+def _neighbours(buckets: set[int]) -> list[tuple[int, int]]:
     """Return neighbouring buckets as ranges of rowids."""
-    runs: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for bucket in sorted(buckets):
         first, last = bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1
-        if runs and runs[-1][1] + 1 == first:
-            first = runs.pop()[0]
-        runs.append((first, last))
-    return runs
+        if joined and joined[-1][1] + 1 == first:
+            first = joined.pop()[0]
+        joined.append((first, last))
+    return joined
 
 
 def _arrow(table: Table, rows: Sequence[tuple[Any, ...]]) -> pa.Table:

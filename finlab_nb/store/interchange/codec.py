@@ -1,4 +1,4 @@
-"""One run and one strategy in the form of the export, in both directions: rows to JSON, JSON to records."""
+"""One iteration and one strategy in the form of the export, in both directions: rows to JSON, JSON to records."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ _KINDS: Final[Mapping[str, type]] = {
 _INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
-class Run(NamedTuple):
-    """A run of an export file, checked."""
+class ImportedIteration(NamedTuple):
+    """An iteration of an export file, checked."""
 
     record: Iteration
     strategy: Strategy | None
     applied_iteration_ids: tuple[str | None, ...]  # by suggestion
 
 
-def exported_run(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
-    """Return a stored run as the export holds it: as `load_iteration` gives it, JSON throughout, with its strategy."""
-    run = loading.iteration(connection, iteration_id)
-    for name, value in run["extra_metrics"].items():
+def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
+    """Return a stored iteration as the export holds it: as `load_iteration` does, in JSON, with its strategy."""
+    iteration = loading.iteration(connection, iteration_id)
+    for name, value in iteration["extra_metrics"].items():
         if value is not None and math.isinf(value):
-            run["extra_metrics"][name] = "Infinity" if value > 0 else "-Infinity"
-    run["strategy"] = loading.strategy(connection, run["strategy_id"])
-    return run
+            iteration["extra_metrics"][name] = "Infinity" if value > 0 else "-Infinity"
+    iteration["strategy"] = loading.strategy(connection, iteration["strategy_id"])
+    return iteration
 
 
 def checked_strategy(path: str, value: object) -> Strategy:
@@ -72,8 +72,8 @@ def checked_strategy(path: str, value: object) -> Strategy:
         raise ValueError(f"{path}.{error}") from error
 
 
-def checked_run(path: str, value: object) -> Run:
-    """Return the run that JSON describes, or raise a ValueError that begins with the JSON path.
+def checked_iteration(path: str, value: object) -> ImportedIteration:
+    """Return the iteration that JSON describes, or raise a ValueError that begins with the JSON path.
 
     With its `strategy` it must have all fields; without, it comes from the original layer, which had fewer.
     """
@@ -103,7 +103,7 @@ def checked_run(path: str, value: object) -> Run:
             f"{path}.strategy.strategy_id is {shown(strategy.strategy_id)}; "
             f"it must be the strategy_id of the iteration, {shown(record.strategy_id)}"
         )
-    return Run(record, strategy, applied)
+    return ImportedIteration(record, strategy, applied)
 
 
 def _fields(path: str, value: object, required: Collection[str], allowed: Collection[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Questions about strategies and their runs."""
+"""Questions about strategies and their iterations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from finlab_nb.errors import QueryError
 from finlab_nb.query.frames import arguments
 from finlab_nb.query.frames.arguments import Ids, Texts
+from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
-from finlab_nb.query.frames.wide import Wide, wide
 from finlab_nb.query.tables import literal, quoted
 from finlab_nb.records import METRICS, SUGGESTION_STATES
 
@@ -58,7 +58,7 @@ _SUGGESTIONS: Final = """
     ORDER BY iteration_id, CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
 
 
-class RunFrames(Questions):
+class IterationFrames(Questions):
     """Strategies, iterations, their metrics and suggestions."""
 
     def strategies(self) -> pd.DataFrame:
@@ -67,9 +67,9 @@ class RunFrames(Questions):
         Returns
         -------
         DataFrame
-            strategy_id, name, code, parameters (JSON), created_at, parent_strategy_id; of the runs: iterations
+            strategy_id, name, code, parameters (JSON), created_at, parent_strategy_id; of the iterations: iterations
             (their number), the best_sharpe_ratio, best_annualized_return, best_max_drawdown and best_win_rate of any
-            run, best_iteration_id (by Sharpe ratio) and last_run.
+            iteration, best_iteration_id (by Sharpe ratio) and last_run.
         """
         return self.ask(lambda views: views.frame(_STRATEGIES))
 
@@ -84,16 +84,16 @@ class RunFrames(Questions):
         order_by: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return the runs, the oldest first.
+        """Return the iterations, the oldest first.
 
         Parameters
         ----------
         strategy
             The id or the name of a strategy.
         tags
-            Only runs that have all of these.
+            Only iterations that have all of these.
         starred, archived
-            Only runs that are, or are not.
+            Only iterations that are, or are not.
         where
             An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
         order_by
@@ -107,8 +107,8 @@ class RunFrames(Questions):
         DataFrame
             iteration_id, strategy_id, strategy (name), iteration_number, timestamp, the five metrics, starred,
             archived, note, tags (text, parted by commas), ``param.<name>`` for each parameter and ``metric.<name>``
-            for each extra metric of any of the runs. A parameter is Int64 (UInt64 where it must be), float64, boolean
-            or text: lists, objects, whole numbers beyond 64 bits and mixtures are text as in JSON.
+            for each extra metric of any of the iterations. A parameter is Int64 (UInt64 where it must be), float64,
+            boolean or text: lists, objects, whole numbers beyond 64 bits and mixtures are text as in JSON.
 
         Raises
         ------
@@ -124,9 +124,9 @@ class RunFrames(Questions):
         most = None if limit is None else arguments.whole("limit", limit, 0)
 
         def question(views: Views) -> pd.DataFrame:
-            runs = _runs(views, condition, values)
-            order = arguments.ordering(order_by, runs.names)
-            return _selected(views, runs, where=filtered, order=order, limit=most)
+            table = _table(views, condition, values)
+            order = arguments.ordering(order_by, table.names)
+            return _selected(views, table, where=filtered, order=order, limit=most)
 
         return self.ask(question)
 
@@ -139,7 +139,7 @@ class RunFrames(Questions):
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
-        """Return the best runs by a metric, the best first; runs without it are left out.
+        """Return the best iterations by a metric, the best first; iterations without it are left out.
 
         Parameters
         ----------
@@ -169,15 +169,15 @@ class RunFrames(Questions):
         filtered = where_text(where)
 
         def question(views: Views) -> pd.DataFrame:
-            runs = _runs(views, condition, values)
-            place = runs.metric("by", by)
+            table = _table(views, condition, values)
+            place = table.metric("by", by)
             known = f"{filtered} AND {quoted(by)} IS NOT NULL"
-            return _selected(views, runs, where=known, order=[f"{place} {direction}"], limit=most)
+            return _selected(views, table, where=known, order=[f"{place} {direction}"], limit=most)
 
         return self.ask(question)
 
     def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
-        """Return how the best value of a metric developed over a strategy's runs, by iteration number.
+        """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
 
         Parameters
         ----------
@@ -189,15 +189,15 @@ class RunFrames(Questions):
         Returns
         -------
         DataFrame
-            strategy_id, iteration_number, iteration_id, timestamp, the metric under its name, best_so_far (this run
-            included) and is_best (better than all runs before).
+            strategy_id, iteration_number, iteration_id, timestamp, the metric under its name, best_so_far (this
+            iteration included) and is_best (better than all iterations before).
 
         Raises
         ------
         StrategyNotFoundError
             If there is no such strategy.
         QueryError
-            If no run of any strategy has the metric.
+            If no iteration of any strategy has the metric.
         """
         chosen = arguments.one_text("strategy", strategy)
         least = arguments.truth("lowest", lowest)
@@ -213,7 +213,7 @@ class RunFrames(Questions):
         return self.ask(question)
 
     def metrics(self, iterations: Ids = None, *, long: bool = False) -> pd.DataFrame:
-        """Return the metrics of all or some runs.
+        """Return the metrics of all or some iterations.
 
         Returns
         -------
@@ -224,17 +224,17 @@ class RunFrames(Questions):
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         return self.of_iterations(_LONG_METRICS if arguments.truth("long", long) else _METRICS, iterations)
 
     def suggestions(self, iterations: Ids = None, *, status: str | None = None) -> pd.DataFrame:
-        """Return suggestions of all or some runs, high priority first within a run.
+        """Return suggestions of all or some iterations, high priority first within an iteration.
 
         Parameters
         ----------
         iterations
-            Ids of runs; by default all.
+            Ids of iterations; by default all.
         status
             Only those that are open, applied or rejected.
 
@@ -247,7 +247,7 @@ class RunFrames(Questions):
         Raises
         ------
         IterationNotFoundError
-            If there is no run with one of the ids.
+            If there is no iteration with one of the ids.
         """
         if status is None:
             return self.of_iterations(_SUGGESTIONS, iterations)
@@ -274,17 +274,19 @@ def _condition(
     return " AND ".join(conditions), values
 
 
-def _runs(views: Views, condition: str, values: dict[str, Any]) -> Wide:
+def _table(views: Views, condition: str, values: dict[str, Any]) -> IterationsTable:
     if "strategy" in values:
         views.check_strategy(values["strategy"])
-    return wide(views, condition, values)
+    return iterations_table(views, condition, values)
 
 
-def _selected(views: Views, runs: Wide, *, where: str, order: Sequence[str], limit: int | None) -> pd.DataFrame:
-    query = runs.selected(where=where, order=order, limit=limit)
+def _selected(
+    views: Views, table: IterationsTable, *, where: str, order: Sequence[str], limit: int | None
+) -> pd.DataFrame:
+    query = table.selected(where=where, order=order, limit=limit)
     if where != "true":
         views.check_select(query)
-    return runs.frame(views, query)
+    return table.frame(views, query)
 
 
 def _extra_metric(views: Views, name: object) -> str | None:

@@ -22,7 +22,7 @@ Lookup: TypeAlias = Callable[[str], Any]
 _UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+?) does not exist!", re.DOTALL)
 
 
-class FreeFrames(Questions):
+class SqlFrames(Questions):
     """Whatever else one may ask."""
 
     def sql(
@@ -102,7 +102,7 @@ class FreeFrames(Questions):
         """
         name = arguments.one_of("view", view, list(TABLES))
         self.warn_of_lost_values([name])
-        return self._engine.lend(name)
+        return self._engine.pin(name)
 
 
 def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd.DataFrame:

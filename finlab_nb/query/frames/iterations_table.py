@@ -1,4 +1,4 @@
-"""The wide table of runs: one column for each metric, extra metric and parameter, typed."""
+"""The wide table of iterations: one column for each metric, extra metric and parameter, typed."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ _ITERATIONS: Final = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Wide:
-    """The query for some runs, its columns in order, and the values bound in it."""
+class IterationsTable:
+    """The query for some iterations, its columns in order, and the values bound in it."""
 
     query: str
     names: tuple[str, ...]
     values: Mapping[str, Any]
 
     def selected(self, where: str = "true", order: Iterable[str] = (), limit: int | None = None) -> str:
-        """Return the query for those of the runs that a condition on its columns chooses."""
+        """Return the query for those of the iterations that a condition on its columns chooses."""
         ending = "" if limit is None else f" LIMIT {limit}"
         return f"SELECT * FROM ({self.query}) WHERE {where} ORDER BY {', '.join([*order, *_IN_TIME])}{ending}"
 
@@ -85,8 +85,8 @@ class Wide:
         return self.names.index(name) + 1
 
 
-def wide(views: Views, condition: str, values: Mapping[str, Any]) -> Wide:
-    """Return the query for the chosen runs, with a column for each parameter and extra metric that they have."""
+def iterations_table(views: Views, condition: str, values: Mapping[str, Any]) -> IterationsTable:
+    """Return the query for the chosen iterations, with a column for each parameter and extra metric that they have."""
     types = _parameter_types(views, condition, values)
     extra = [name for (name,) in views.rows(_EXTRA_METRIC_NAMES.format(condition=condition), values)]
     parameters = [f"param.{name}" for name in types]
@@ -105,7 +105,7 @@ def wide(views: Views, condition: str, values: Mapping[str, Any]) -> Wide:
         extra_metrics="".join(f", {one}" for one in shown),
         pivoted="".join(f", {one}" for one in pivoted),
     )
-    return Wide(query, (*BASE_COLUMNS, *parameters, *metrics), values)
+    return IterationsTable(query, (*BASE_COLUMNS, *parameters, *metrics), values)
 
 
 def _paths(names: Iterable[str]) -> str:

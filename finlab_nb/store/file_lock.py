@@ -1,92 +1,18 @@
-"""Files that survive a crash: locks between processes, flushes that hold nobody up, errors that say what to do."""
+"""Locks between processes, each on a file of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import threading
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from finlab_nb.errors import StorageError
+from finlab_nb.store.fsync import translated_os_errors
 
-_FLUSH_SECONDS: Final = 0.005
 _POLL_SECONDS: Final = 0.05
 
 _locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
-
-_ADVICE: Final = {
-    errno.ENOSPC: "the disk is full; free some space and try again",
-    errno.EDQUOT: "the disk quota is used up; free some space and try again",
-    errno.EFBIG: "the file may not grow so large here; use another disk or raise the limit",
-    errno.EACCES: "access is denied; make the folder and the file writable, or choose another folder",
-    errno.EPERM: "access is denied; make the folder and the file writable, or choose another folder",
-    errno.EROFS: "the disk is read-only; choose another folder",
-    errno.ENOENT: "it does not exist; check the path, and create the folder if it is missing",
-    errno.ENOTDIR: "a part of the path is a file; choose a folder",
-    errno.EEXIST: "a file of this name is in the way; choose another folder",
-    errno.EISDIR: "it is a folder; name a file",
-}
-
-
-@contextlib.contextmanager
-def translated_os_errors(path: Path) -> Iterator[None]:
-    """Turn OSError into StorageError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        advice = _ADVICE.get(error.errno or 0)
-        raise StorageError(f"{where}: {advice} ({error.strerror})" if advice else f"{where}: {error}") from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Make new and changed names of a folder survive a power loss."""
-    if os.name == "nt":  # it has no such call, and needs none
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def flushed(path: Path) -> Iterator[None]:
-    """Flush a file to the disk all the while it is written, and wholly at the end.
-
-    One flush of hundreds of megabytes at the end would hold up every commit on the same disk for its duration (200 ms
-    measured for 500 MB on ext4). The file must not be a live database: this opens it past SQLite.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    finished = threading.Event()
-    failures: list[OSError] = []
-
-    def flush() -> None:
-        while not finished.wait(_FLUSH_SECONDS):
-            try:
-                getattr(os, "fdatasync", os.fsync)(descriptor)
-            except OSError as error:
-                failures.append(error)  # the system reports a failed write only once
-                return
-
-    thread = threading.Thread(target=flush, name="finlab_nb flush", daemon=True)
-    try:
-        thread.start()
-        try:
-            yield
-        finally:
-            finished.set()
-            thread.join()
-        if failures:
-            raise failures[0]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class FileLock:

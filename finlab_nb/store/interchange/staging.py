@@ -1,7 +1,7 @@
 """A whole export file, read once and checked before anything is written.
 
-The checked runs wait in a temporary file without a name, so that neither the memory holds them all nor the write lock
-waits for the reading of JSON; and what is stored is what was checked, even when the export file changes meanwhile.
+The checked iterations wait in a temporary file without a name, so that neither the memory holds them all nor the write
+lock waits for the reading of JSON; and what is stored is what was checked, even when the export file changes meanwhile.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import IO, Any, Final, NamedTuple, Self
 from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration, Strategy, strategy_record, text
 from finlab_nb.records.values import shown, timestamp_text, whole
+from finlab_nb.store.interchange.codec import ImportedIteration, checked_iteration, checked_strategy
 from finlab_nb.store.interchange.files import ProgressBar, Source
-from finlab_nb.store.interchange.form import Run, checked_run, checked_strategy
 from finlab_nb.store.interchange.json_stream import JsonStream
 
 FORMAT_VERSION: Final = "1.0"
@@ -62,16 +62,16 @@ class StrategyEntry(NamedTuple):
     place: int
     digest: bytes
     parent: str | None
-    made: bool  # from the code of a run that came without its strategy
+    made: bool  # from the code of an iteration that came without its strategy
 
 
 @dataclass(slots=True)
-class Contents:
-    """What an export file holds: strategies by id, and the places of the runs in the order of the file."""
+class Staging:
+    """What an export file holds: strategies by id, and the places of the iterations in the order of the file."""
 
     spool: Spool
     strategies: dict[str, StrategyEntry] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
+    iterations: dict[str, int] = field(default_factory=dict)
     numbers: set[tuple[str, int]] = field(default_factory=set)
 
     @classmethod
@@ -83,10 +83,10 @@ class Contents:
         ValueError
             If anything in it is wrong; the message begins with the JSON path.
         """
-        contents = cls(spool)
-        contents._read_all(JsonStream(source.read), source, bar)
-        contents._refuse_cycles()
-        return contents
+        staging = cls(spool)
+        staging._read_all(JsonStream(source.read), source, bar)
+        staging._refuse_cycles()
+        return staging
 
     def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, Strategy]]:
         """Yield the strategies so that each comes after its parent."""
@@ -101,9 +101,9 @@ class Contents:
             for entry in reversed(line):
                 yield entry, self.spool.get(entry.place)
 
-    def runs_in_order(self) -> Iterator[tuple[str, Iteration, tuple[str | None, ...]]]:
-        """Yield the runs with their JSON paths and the runs that applied their suggestions."""
-        for i, place in enumerate(self.runs.values()):
+    def iterations_in_order(self) -> Iterator[tuple[str, Iteration, tuple[str | None, ...]]]:
+        """Yield the iterations with their JSON paths and those that applied their suggestions."""
+        for i, place in enumerate(self.iterations.values()):
             yield f"$.iterations[{i}]", *self.spool.get(place)
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Contents:
                     self._add_strategy(item, checked_strategy(item, value))
             elif key == "iterations":
                 for item, value in stream.items(path):
-                    self._add_run(item, checked_run(item, value))
+                    self._add_iteration(item, checked_iteration(item, value))
                     bar.update(source.bytes_read() - bar.n)
             else:
                 found[key] = stream.value(path)
@@ -129,15 +129,15 @@ class Contents:
         for key in _REQUIRED:
             if key not in found:
                 raise ValueError(f"$.{key} is missing")
-        if found["iteration_count"] != len(self.runs):
+        if found["iteration_count"] != len(self.iterations):
             raise ValueError(
-                f"$.iteration_count is {found['iteration_count']}, but $.iterations holds {len(self.runs)}; "
+                f"$.iteration_count is {found['iteration_count']}, but $.iterations holds {len(self.iterations)}; "
                 "the file is not complete"
             )
 
-    def _add_run(self, path: str, run: Run) -> None:
-        record = run.record
-        if record.iteration_id in self.runs:
+    def _add_iteration(self, path: str, iteration: ImportedIteration) -> None:
+        record = iteration.record
+        if record.iteration_id in self.iterations:
             raise ValueError(f"{path}.iteration_id is {shown(record.iteration_id)}; an iteration before it has this id")
         number = (record.strategy_id, record.iteration_number or 0)
         if number in self.numbers:
@@ -146,9 +146,9 @@ class Contents:
                 "an iteration of this strategy before it has this number"
             )
         self.numbers.add(number)
-        self.runs[record.iteration_id] = self.spool.put((record, run.applied_iteration_ids))
-        if run.strategy is not None:
-            self._add_strategy(f"{path}.strategy", run.strategy)
+        self.iterations[record.iteration_id] = self.spool.put((record, iteration.applied_iteration_ids))
+        if iteration.strategy is not None:
+            self._add_strategy(f"{path}.strategy", iteration.strategy)
         elif record.strategy_id not in self.strategies:
             self._add_strategy(path, _strategy_of(record), made=True)
 
@@ -189,11 +189,11 @@ def _check_heading(path: str, key: str, value: object) -> None:
         )
 
 
-def _strategy_of(run: Iteration) -> Strategy:
-    """Make a strategy for a run of the original layer, which exported runs only."""
-    made = strategy_record(run.strategy_id, run.code or "")
-    parameters = made.parameters if run.parameters is None else run.parameters
-    return replace(made, strategy_id=run.strategy_id, parameters=parameters, created_at=run.timestamp)
+def _strategy_of(iteration: Iteration) -> Strategy:
+    """Make a strategy for an iteration of the original layer, which exported iterations only."""
+    made = strategy_record(iteration.strategy_id, iteration.code or "")
+    parameters = made.parameters if iteration.parameters is None else iteration.parameters
+    return replace(made, strategy_id=iteration.strategy_id, parameters=parameters, created_at=iteration.timestamp)
 
 
 @contextlib.contextmanager
