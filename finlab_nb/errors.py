@@ -25,6 +25,10 @@ class SuggestionNotFoundError(StorageError, LookupError):
     """No suggestion has this id."""
 
 
+class SchemaChangedError(StorageError):
+    """Another program has changed the tables of the database; the message names what differs."""
+
+
 class ReaderError(StorageError):
     """The child process that reads the database for DuckDB could not start or failed."""
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from finlab_nb.query.ranges import Range
 from finlab_nb.query.segments import Segment
-from finlab_nb.query.tables import BUCKET_BITS
+from finlab_nb.store.triggers import BUCKET_BITS
 
 MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
 _MERGED_SEGMENTS: Final = 4

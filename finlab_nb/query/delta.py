@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from finlab_nb.query.segments import Segment, fingerprint_rowids
-from finlab_nb.query.tables import BUCKET_BITS, Column, Table, literal, quoted
+from finlab_nb.query.tables import Column, Table, literal, quoted
+from finlab_nb.store.triggers import BUCKET_BITS
 
 if TYPE_CHECKING:
     import duckdb

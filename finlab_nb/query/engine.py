@@ -33,7 +33,8 @@ from finlab_nb.query.interruptible import InterruptibleThread
 from finlab_nb.query.ranges import Range, gaps, rows_of, within
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, belongs, choose, clear, fingerprint_of
-from finlab_nb.query.tables import BUCKET_BITS, TABLES, Table, literal, parquet
+from finlab_nb.query.tables import TABLES, Table, literal, parquet
+from finlab_nb.store.triggers import BUCKET_BITS
 
 if TYPE_CHECKING:
     from finlab_nb.store.pool import ConnectionPool
@@ -270,7 +271,7 @@ class Engine:
     @staticmethod
     def _state(source: sqlite3.Connection) -> _State:
         (generation,) = source.execute(_STATE).fetchone()
-        (schema,) = source.execute("PRAGMA user_version").fetchone()
+        (schema,) = source.execute("PRAGMA schema_version").fetchone()  # counts every change, of any program
         stamps: dict[str, dict[int, int]] = {name: {} for name in TABLES}
         for name, bucket, stamp in source.execute(_EDITED).fetchall():
             stamps[name][bucket] = stamp

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from finlab_nb.query.segments import Segment
-from finlab_nb.query.tables import BUCKET_BITS
+from finlab_nb.store.triggers import BUCKET_BITS
 
 Range: TypeAlias = tuple[int, int]
 

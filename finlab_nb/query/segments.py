@@ -24,7 +24,8 @@ from typing import Any, Final
 import duckdb
 from uuid_utils import uuid7
 
-from finlab_nb.query.tables import BUCKET_BITS, Table, literal, quoted
+from finlab_nb.query.tables import Table, literal, quoted
+from finlab_nb.store.triggers import BUCKET_BITS
 
 FORMAT: Final = 4  # of the segments: another one gets a folder of its own
 _METADATA_KEY: Final = "finlab_nb"

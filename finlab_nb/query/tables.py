@@ -1,4 +1,4 @@
-"""What is copied from the store: the columns of each table and their types on the way to a DataFrame.
+"""What is copied from the store: the types of each table's columns on the way to a DataFrame.
 
 A column has a raw type, as SQLite hands it out, and a cast that gives its type in DuckDB. Text that is no date, and
 whatever else a foreign tool has put where it does not belong, becomes NULL. In which columns of a row that happened is
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-BUCKET_BITS: Final = 10  # as in the triggers of the schema: rows are counted as edited in buckets of 1024 rowids
+from finlab_nb.records import tables as records
 
-_DUCKDB_TYPES: Final = {
+_DUCKDB_TYPES: Final[dict[records.Kind, str]] = {
     "text": "VARCHAR",
     "float": "DOUBLE",
     "whole": "BIGINT",
@@ -30,13 +30,10 @@ _OFFSET: Final = r"[+-]([01]\d|2[0-3])(:?[0-5]\d)?"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name and its kind.
-
-    The kinds are text, float, whole, flag, date (naive), moment (UTC), and object and array for JSON.
-    """
+    """One column: its name and its kind, as `records.tables.Rule` has it."""
 
     name: str
-    kind: str
+    kind: records.Kind
 
     @property
     def duckdb_type(self) -> str:
@@ -143,76 +140,8 @@ def parquet(path: object) -> str:
     return f"read_parquet({literal(str(path))})"
 
 
-def _table(name: str, owner: str, /, **kinds: str) -> Table:
-    return Table(name, owner, tuple(Column(column, kind) for column, kind in kinds.items()))
-
-
 TABLES: Final = {
-    table.name: table
-    for table in (
-        _table(
-            "strategies",
-            "strategy_id",
-            strategy_id="text",
-            name="text",
-            code="text",
-            parameters="object",
-            created_at="moment",
-            parent_strategy_id="text",
-        ),
-        _table(
-            "iterations",
-            "iteration_id",
-            iteration_id="text",
-            strategy_id="text",
-            iteration_number="whole",
-            code="text",
-            timestamp="moment",
-            parameters="object",
-            note="text",
-            starred="flag",
-            archived="flag",
-        ),
-        _table(
-            "metrics",
-            "iteration_id",
-            metric_id="whole",
-            iteration_id="text",
-            annualized_return="float",
-            sharpe_ratio="float",
-            max_drawdown="float",
-            win_rate="float",
-            total_trades="whole",
-        ),
-        _table("extra_metrics", "iteration_id", iteration_id="text", name="text", value="float"),
-        _table(
-            "suggestions",
-            "iteration_id",
-            suggestion_id="whole",
-            iteration_id="text",
-            priority="text",
-            description="text",
-            specific_changes="text",
-            expected_impact="text",
-            rationale="text",
-            learning_references="array",
-            status="text",
-            applied_iteration_id="text",
-        ),
-        _table(
-            "trades",
-            "iteration_id",
-            trade_id="whole",
-            iteration_id="text",
-            stock_code="text",
-            entry_date="date",
-            exit_date="date",
-            entry_price="float",
-            exit_price="float",
-            position_size="float",
-            profit_loss="float",
-        ),
-        _table("equity", "iteration_id", equity_id="whole", iteration_id="text", date="date", equity="float"),
-        _table("tags", "iteration_id", iteration_id="text", tag="text"),
-    )
+    table.name: Table(table.name, table.owner, tuple(Column(column.name, column.rule.kind) for column in table.columns))
+    for table in records.TABLES.values()
+    if table.copied
 }

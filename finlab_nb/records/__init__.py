@@ -16,7 +16,9 @@ import pandas as pd
 from uuid_utils import uuid7
 
 from finlab_nb.analysis import equity_metrics, win_rate
-from finlab_nb.records.tables import TRADE_FIELDS, EquityRow, TradeRow, equity_record, trades_record
+from finlab_nb.records.rows import EquityRow, TradeRow, equity_record, trades_record
+from finlab_nb.records.tables import METRICS as _METRICS_TABLE
+from finlab_nb.records.tables import PRIORITIES, SUGGESTION_STATES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import (
     flag,
     is_missing,
@@ -34,11 +36,11 @@ from finlab_nb.records.values import (
     whole,
 )
 
-METRICS: Final = ("annualized_return", "sharpe_ratio", "max_drawdown", "win_rate", "total_trades")
-PRIORITIES: Final = ("high", "medium", "low")
-SUGGESTION_STATES: Final = ("open", "applied", "rejected")
-_SUGGESTION_TEXTS: Final = ("description", "specific_changes", "expected_impact", "rationale")
-_SUGGESTION_FIELDS: Final = ("priority", *_SUGGESTION_TEXTS, "learning_references", "status")
+METRICS: Final = _METRICS_TABLE.names[2:]
+_SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id", "applied_iteration_id")
+_SUGGESTION_TEXTS: Final = ("specific_changes", "expected_impact", "rationale")
+_EXIT: Final = TRADE_FIELDS.index("exit_date")
+_RESULT: Final = TRADE_FIELDS.index("profit_loss")
 
 __all__ = [
     "METRICS",
@@ -152,7 +154,7 @@ def iteration_record(
     equity_rows = equity_record(equity)
     given = _metrics_given({} if metrics is None else metrics)
     extra = _extra_metrics_record({} if extra_metrics is None else extra_metrics)
-    open_trades = [row[2] for row in trade_rows].count(None)
+    open_trades = [row[_EXIT] for row in trade_rows].count(None)
     if open_trades and metrics is None:
         extra.setdefault("open_trades", float(open_trades))
     wanted = METRICS if metrics is None else [name for name in METRICS if name not in metrics]
@@ -216,7 +218,7 @@ def _metrics_computed(
 ) -> dict[str, float | int | None]:
     computed: dict[str, float | int | None] = {}
     if trades:
-        closed = [row[6] for row in trades if row[2] is not None]
+        closed = [row[_RESULT] for row in trades if row[_EXIT] is not None]
         computed["total_trades"] = len(closed)
         computed["win_rate"] = win_rate(np.array(closed, dtype=np.float64))
     if equity and not {"annualized_return", "sharpe_ratio", "max_drawdown"}.isdisjoint(wanted):
@@ -231,7 +233,7 @@ def _suggestion(field: str, given: object) -> Suggestion:
         raise ValueError(f"{field} is {shown(given)}; it must be a dict with priority and description")
     known_keys(field, given, _SUGGESTION_FIELDS)
     references = given.get("learning_references")
-    texts = {name: given.get(name) for name in _SUGGESTION_TEXTS[1:]}
+    texts = {name: given.get(name) for name in _SUGGESTION_TEXTS}
     return Suggestion(
         priority=one_of(f"{field}.priority", given.get("priority"), PRIORITIES),
         description=text(f"{field}.description", given.get("description"), empty=False),

@@ -1,220 +1,245 @@
-"""Trades and equity: checked by column, because they come by the ten thousand."""
+"""The stored tables: one description of each, from which the rest follows.
+
+Saving, loading and `check` take columns and rules from here, the replica takes columns and kinds, the triggers that
+watch over edits take keys. The DDL in `store.migrations` and the schema of the export are told in their own languages;
+tests compare them with this description.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-import numpy as np
-import pandas as pd
+Kind = Literal["text", "float", "whole", "flag", "date", "moment", "object", "array"]
 
-from finlab_nb.records.values import is_missing, known_keys, listed, number, shown, text
+PRIORITIES: Final = ("high", "medium", "low")
+SUGGESTION_STATES: Final = ("open", "applied", "rejected")
 
-TradeRow: TypeAlias = tuple[str, str, str | None, float, float | None, float, float | None]
-EquityRow: TypeAlias = tuple[str, float]
 
-_MOST_KNOWN: Final = 1 << 16
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a stored value must be.
 
-TRADE_FIELDS: Final = (
-    "stock_code",
-    "entry_date",
-    "exit_date",
-    "entry_price",
-    "exit_price",
-    "position_size",
-    "profit_loss",
+    Attributes
+    ----------
+    kind
+        What it stands for: text, float, whole, flag, date (a day or a naive moment), moment (UTC), and object and array
+        for JSON.
+    condition
+        The same in SQLite's SQL, of ``{0}``, the column; NULL and false break it.
+    allowed
+        The same in words.
+    words
+        The only texts allowed, where there are such.
+    """
+
+    kind: Kind
+    condition: str
+    allowed: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    nullable
+        Whether a stored value may be unknown.
+    required
+        Whether a save must know it all the same: files of the original layer and other programs may leave out more.
+    refers_to
+        The table whose rows it names.
+    """
+
+    name: str
+    rule: Rule
+    nullable: bool = False
+    required: bool = True
+    refers_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table.
+
+    Attributes
+    ----------
+    owner
+        The column that tells whose row it is.
+    columns
+        All columns, in the order of the file.
+    keys
+        The columns of each unique key, apart from `row_key`.
+    row_key
+        The column that is SQLite's rowid, where one is.
+    copied
+        Whether the replica copies it to columns, and triggers keep `edited_rows` for it.
+    """
+
+    name: str
+    owner: str
+    columns: tuple[Column, ...]
+    keys: tuple[tuple[str, ...], ...] = ()
+    row_key: str | None = None
+    copied: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    def names_without(self, *left_out: str | None) -> tuple[str, ...]:
+        """Return the names of the columns, apart from some."""
+        return tuple(name for name in self.names if name not in left_out)
+
+    def column(self, name: str) -> Column:
+        """Return the column of this name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+# Only with a shift does date() compute, and 2024-02-30 becomes another day; without one it is handed back as it is.
+_DAY: Final = (
+    "typeof({0}) = 'text' AND date(substr({0}, 1, 10), '+0 days') IS substr({0}, 1, 10) AND julianday({0}) IS NOT NULL"
+)
+TEXT: Final = Rule("text", "typeof({0}) = 'text'", "text")
+NAME: Final = Rule("text", "typeof({0}) = 'text' AND {0} <> ''", "text that is not empty")
+NUMBER: Final = Rule("float", "typeof({0}) = 'real' AND abs({0}) < 9e999", "a finite number")
+ANY_NUMBER: Final = Rule("float", "typeof({0}) = 'real'", "a number")
+LOSS: Final = replace(NUMBER, condition=f"{NUMBER.condition} AND {{0}} <= 0", allowed="a fraction of at most 0")
+SHARE: Final = replace(
+    NUMBER, condition=f"{NUMBER.condition} AND {{0}} BETWEEN 0 AND 1", allowed="a fraction from 0 to 1"
+)
+FLAG: Final = Rule("flag", "{0} IN (0, 1)", "0 or 1")
+DAY: Final = Rule("date", _DAY, "a date that exists, as YYYY-MM-DD, or date and time in ISO 8601")
+EXIT_DAY: Final = replace(
+    DAY,
+    condition=f"{_DAY} AND (entry_date IS NULL OR substr({{0}}, 1, 10) >= substr(entry_date, 1, 10))",
+    allowed=f"{DAY.allowed}, and not before the entry_date",
+)
+MOMENT: Final = Rule("moment", _DAY, "a date and time in ISO 8601")
+OBJECT: Final = Rule("object", "CASE WHEN json_valid({0}) THEN json_type({0}) = 'object' END", "a JSON object")
+ARRAY: Final = Rule("array", "CASE WHEN json_valid({0}) THEN json_type({0}) = 'array' END", "a JSON array")
+ROW_NUMBER: Final = Rule("whole", "typeof({0}) = 'integer'", "a whole number")
+
+
+def whole(least: int) -> Rule:
+    """Return the rule for a whole number of at least so much."""
+    return Rule("whole", f"typeof({{0}}) = 'integer' AND {{0}} >= {least}", f"a whole number of at least {least}")
+
+
+def one_of(words: tuple[str, ...]) -> Rule:
+    """Return the rule for one of some words."""
+    listed = f"{', '.join(words[:-1])} or {words[-1]}"
+    return Rule("text", f"{{0}} IN ({', '.join(map(repr, words))})", listed, words)
+
+
+def _optional(name: str, rule: Rule, refers_to: str | None = None) -> Column:
+    return Column(name, rule, nullable=True, required=False, refers_to=refers_to)
+
+
+_OF_ITERATION: Final = Column("iteration_id", NAME, refers_to="iterations")
+
+STRATEGIES: Final = Table(
+    "strategies",
+    owner="strategy_id",
+    keys=(("strategy_id",),),
+    columns=(
+        Column("strategy_id", NAME),
+        Column("name", NAME),
+        Column("code", TEXT),
+        Column("parameters", OBJECT, nullable=True),
+        Column("created_at", MOMENT),
+        _optional("parent_strategy_id", NAME, refers_to="strategies"),
+    ),
+)
+ITERATIONS: Final = Table(
+    "iterations",
+    owner="iteration_id",
+    keys=(("iteration_id",), ("strategy_id", "iteration_number")),
+    columns=(
+        Column("iteration_id", NAME),
+        Column("strategy_id", NAME, refers_to="strategies"),
+        Column("iteration_number", whole(1)),
+        Column("code", TEXT),
+        Column("timestamp", MOMENT),
+        Column("parameters", OBJECT, nullable=True),
+        _optional("note", TEXT),
+        Column("starred", FLAG),
+        Column("archived", FLAG),
+    ),
+)
+METRICS: Final = Table(
+    "metrics",
+    owner="iteration_id",
+    keys=(("iteration_id",),),
+    row_key="metric_id",
+    columns=(
+        Column("metric_id", ROW_NUMBER),
+        _OF_ITERATION,
+        _optional("annualized_return", NUMBER),
+        _optional("sharpe_ratio", NUMBER),
+        _optional("max_drawdown", LOSS),
+        _optional("win_rate", SHARE),
+        _optional("total_trades", whole(0)),
+    ),
+)
+EXTRA_METRICS: Final = Table(
+    "extra_metrics",
+    owner="iteration_id",
+    keys=(("iteration_id", "name"),),
+    columns=(_OF_ITERATION, Column("name", NAME), _optional("value", ANY_NUMBER)),
+)
+SUGGESTIONS: Final = Table(
+    "suggestions",
+    owner="iteration_id",
+    row_key="suggestion_id",
+    columns=(
+        Column("suggestion_id", ROW_NUMBER),
+        _OF_ITERATION,
+        Column("priority", one_of(PRIORITIES)),
+        Column("description", NAME),
+        _optional("specific_changes", TEXT),
+        _optional("expected_impact", TEXT),
+        _optional("rationale", TEXT),
+        _optional("learning_references", ARRAY),
+        Column("status", one_of(SUGGESTION_STATES)),
+        _optional("applied_iteration_id", NAME, refers_to="iterations"),
+    ),
+)
+TRADES: Final = Table(
+    "trades",
+    owner="iteration_id",
+    row_key="trade_id",
+    columns=(
+        Column("trade_id", ROW_NUMBER),
+        _OF_ITERATION,
+        Column("stock_code", NAME),
+        Column("entry_date", DAY, nullable=True),
+        _optional("exit_date", EXIT_DAY),
+        Column("entry_price", NUMBER, nullable=True),
+        _optional("exit_price", NUMBER),
+        Column("position_size", NUMBER, nullable=True),
+        _optional("profit_loss", NUMBER),
+    ),
+)
+EQUITY: Final = Table(
+    "equity",
+    owner="iteration_id",
+    row_key="equity_id",
+    columns=(Column("equity_id", ROW_NUMBER), _OF_ITERATION, Column("date", DAY), Column("equity", NUMBER)),
+)
+TAGS: Final = Table(
+    "tags", owner="iteration_id", keys=(("iteration_id", "tag"),), columns=(_OF_ITERATION, Column("tag", NAME))
 )
 
+TABLES: Final[Mapping[str, Table]] = {
+    table.name: table for table in (STRATEGIES, ITERATIONS, METRICS, EXTRA_METRICS, SUGGESTIONS, TRADES, EQUITY, TAGS)
+}
 
-def trades_record(trades: Any) -> list[TradeRow]:
-    """Check trades given as a DataFrame or a list of dicts and return them as rows in the order of TRADE_FIELDS."""
-    columns, count = _columns("trades", trades, TRADE_FIELDS)
-    if not count:
-        return []
-    codes = _column(columns, "trades", "stock_code", count, _CODES)
-    entries = _column(columns, "trades", "entry_date", count, _DAYS)
-    exits = _column(columns, "trades", "exit_date", count, _DAYS, nullable=True)
-    entry_prices = _numbers(columns, "trades", "entry_price", count)
-    exit_prices = _numbers(columns, "trades", "exit_price", count, nullable=True)
-    sizes = _numbers(columns, "trades", "position_size", count)
-    results = _numbers(columns, "trades", "profit_loss", count, nullable=True)
-    if None in exits or None in exit_prices or any(map(operator.lt, exits, entries)):
-        _check_exits(entries, exits, exit_prices)
-    return list(zip(codes, entries, exits, entry_prices, exit_prices, sizes, results, strict=True))
-
-
-def _check_exits(entries: list[str], exits: list[str | None], prices: list[float | None]) -> None:
-    for i, (entry, leave, price) in enumerate(zip(entries, exits, prices, strict=True)):
-        if leave is None:
-            continue
-        if price is None:
-            raise ValueError(f"trades[{i}].exit_price is missing; a trade with an exit_date needs a finite number")
-        if leave < entry and (leave[:10] < entry[:10] or len(leave) > len("2024-01-02")):
-            raise ValueError(f"trades[{i}].exit_date is {leave!r}, before its entry_date {entry!r}; it must not be")
-
-
-def equity_record(equity: Any) -> list[EquityRow]:
-    """Check an equity curve and return its points in order of time.
-
-    Taken are a Series indexed by date, a dict of dates and values, a DataFrame with the columns date and equity (or
-    equity alone, indexed by date), and a list of dicts with these keys.
-    """
-    if equity is None:
-        return []
-    if isinstance(equity, pd.DataFrame) and "date" not in equity and "equity" in equity:
-        equity = equity["equity"]
-    if isinstance(equity, pd.Series):
-        equity = pd.DataFrame({"date": equity.index, "equity": equity.to_numpy()})
-    elif isinstance(equity, Mapping):
-        equity = [{"date": day, "equity": value} for day, value in equity.items()]
-    columns, count = _columns("equity", equity, ("date", "equity"))
-    if not count:
-        return []
-    dates = _column(columns, "equity", "date", count, _DAYS)
-    points = dict(zip(dates, _numbers(columns, "equity", "equity", count), strict=True))
-    if len(points) < count:
-        twice = next(day for i, day in enumerate(dates) if day in dates[:i])
-        raise ValueError(f"equity has the date {twice!r} twice; each point needs a date of its own")
-    return sorted(points.items())
-
-
-class _Checked(dict[Any, Any]):
-    """Values in their stored form, each checked once: the same codes and dates come by the ten thousand."""
-
-    def __init__(self, check: Callable[[str, Any], Any]) -> None:
-        super().__init__()
-        self._check = check
-
-    def __missing__(self, value: Any) -> Any:
-        checked = self._check("", value)
-        if len(self) >= _MOST_KNOWN:
-            self.clear()
-        self[value] = checked
-        return checked
-
-
-def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, list[Any]], int]:
-    """Take a table apart by column; a column that no row has is absent."""
-    if isinstance(rows, pd.DataFrame):
-        if not rows.columns.is_unique:
-            raise ValueError(f"{field} has a column twice: {', '.join(map(str, rows.columns))}")
-        known_keys(field, rows.columns, allowed)
-        return {name: _values(rows[name]) for name in allowed if name in rows}, len(rows)
-    rows = list(listed(field, rows))
-    if set(map(type, rows)) == {dict} and set().union(*rows) == set(allowed):
-        with contextlib.suppress(KeyError):  # a row that lacks one of the keys
-            columns = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
-            return dict(zip(allowed, map(list, columns), strict=True)), len(rows)
-    keys: set[object] = set()
-    for i, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict with {', '.join(allowed)}")
-        if not keys.issuperset(row):
-            known_keys(f"{field}[{i}]", row, allowed)
-            keys.update(row)
-    return {name: [row.get(name) for row in rows] for name in allowed if name in keys}, len(rows)
-
-
-def _values(column: pd.Series[Any]) -> list[Any]:
-    """Return the values of a DataFrame's column; dates at once as the text they are stored as."""
-    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return list(column.tolist())
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    moments = column.to_numpy().astype("datetime64[us]")
-    days = moments.astype("datetime64[D]")
-    if bool(((moments == days) | np.isnat(moments)).all()):
-        return list(map(_DAY_NUMBERS.__getitem__, days.view(np.int64).tolist()))
-    texts: list[Any] = np.datetime_as_string(moments).tolist()
-    return [None if one == "NaT" else _DAYS[one] for one in texts]
-
-
-def _column(
-    columns: Mapping[str, list[Any]],
-    field: str,
-    name: str,
-    count: int,
-    known: _Checked,
-    *,
-    nullable: bool = False,
-) -> list[Any]:
-    """Bring a column of text or dates into its stored form."""
-    values = columns.get(name) or [None] * count
-    with contextlib.suppress(ValueError, TypeError):  # the loop below says where
-        return list(map(known.__getitem__, values))
-    checked: list[Any] = []
-    for i, value in enumerate(values):
-        try:
-            checked.append(known[value])
-        except (ValueError, TypeError) as error:
-            if nullable and is_missing(value):
-                checked.append(None)
-                continue
-            if isinstance(error, TypeError):
-                raise ValueError(f"{field}[{i}].{name} is {shown(value)}; it must be a single value") from error
-            raise ValueError(f"{field}[{i}].{name}{error}") from error
-    return checked
-
-
-def _numbers(
-    columns: Mapping[str, list[Any]], field: str, name: str, count: int, *, nullable: bool = False
-) -> list[Any]:
-    values = columns.get(name)
-    if values is None:
-        values = [None] * count
-    if set(map(type, values)) <= {float, int}:
-        try:
-            numbers = list(map(float, values))
-        except OverflowError:
-            numbers = [math.nan]
-        if math.isfinite(sum(numbers)):
-            return numbers
-    return [
-        None if nullable and is_missing(value) else number(f"{field}[{i}].{name}", value)
-        for i, value in enumerate(values)
-    ]
-
-
-def _stock_code(field: str, value: object) -> str:
-    if isinstance(value, (int, np.integer)):
-        raise ValueError(
-            f"{field} is the number {shown(value)}; it must be text, such as '0050': numbers lose leading zeros"
-        )
-    return text(field, value, empty=False)
-
-
-def day_or_moment(field: str, value: object) -> str:
-    """Return a date as YYYY-MM-DD, or a date and time within the day as YYYY-MM-DDTHH:MM:SS[.ffffff] in UTC."""
-    moment: object = value
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value) if len(value) != len("2024-01-02") else date.fromisoformat(value)
-        elif isinstance(value, np.datetime64):
-            moment = value.astype("datetime64[us]").item()
-        if isinstance(moment, datetime) and not is_missing(moment):
-            if moment.tzinfo is not None:
-                moment = moment.astimezone(UTC).replace(tzinfo=None)
-            elapsed = moment.hour or moment.minute or moment.second or moment.microsecond
-            return moment.isoformat() if elapsed else moment.date().isoformat()
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{field} is {shown(value)}; it must be a date that exists, as YYYY-MM-DD or ISO 8601 ({error})"
-        ) from error
-    if isinstance(moment, date) and not is_missing(moment):
-        return moment.isoformat()
-    raise ValueError(f"{field} is {shown(value)}; it must be a date, a datetime or ISO 8601 text")
-
-
-def _numbered_day(_field: str, number: int) -> Any:
-    """Return the day that is so many days after 1970-01-01; none for the number that stands for NaT."""
-    day = np.datetime64(number, "D")
-    return None if np.isnat(day) else str(day)
-
-
-_DAY_NUMBERS: Final = _Checked(_numbered_day)
-_CODES: Final = _Checked(_stock_code)
-_DAYS: Final = _Checked(day_or_moment)
+# What a save gives of a trade and of a point of an equity curve.
+TRADE_COLUMNS: Final = TRADES.columns[2:]
+TRADE_FIELDS: Final = tuple(column.name for column in TRADE_COLUMNS)
+EQUITY_FIELDS: Final = EQUITY.names[2:]

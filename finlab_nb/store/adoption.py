@@ -19,12 +19,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from finlab_nb.records import new_id
-from finlab_nb.records.tables import day_or_moment
+from finlab_nb.records.rows import day_or_moment
 from finlab_nb.records.values import timestamp_text
 from finlab_nb.store.schema import ORIGINAL_TABLES
 
 _OWN_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
-_EDIT_TRIGGERS: Final = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND sql LIKE '%edited_rows%'"
 _NOTE: Final = """
     INSERT INTO adoption_notes (table_name, row_id, column_name, original, problem) VALUES (?, ?, ?, ?, ?)"""
 
@@ -75,7 +74,11 @@ _FORMS: Final = {
 
 
 def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection], None]) -> None:
-    """Put the rows of the original tables into the schema that `migrate` creates, within the caller's transaction."""
+    """Put the rows of the original tables into the schema that `migrate` creates, within the caller's transaction.
+
+    The triggers that note edits come later: ids are kept, which they would take for edits, and no copy of these rows
+    exists yet.
+    """
     for (index,) in connection.execute(_OWN_INDEXES).fetchall():
         connection.execute(f'DROP INDEX "{index.replace(chr(34), chr(34) * 2)}"')
     for table in ORIGINAL_TABLES:
@@ -124,18 +127,12 @@ def _complete_keys(connection: sqlite3.Connection) -> None:
 def _copy_rows(connection: sqlite3.Connection) -> None:
     connection.create_function("adopted_moment", 1, _kept_if_wrong(timestamp_text), deterministic=True)
     connection.create_function("adopted_day", 1, _kept_if_wrong(day_or_moment), deterministic=True)
-    # Ids are kept, which the triggers would take for edits, a statement for each row. No copy of these rows exists yet.
-    triggers = connection.execute(_EDIT_TRIGGERS).fetchall()
-    for name, _ in triggers:
-        connection.execute(f"DROP TRIGGER {name}")
     for table, columns in ORIGINAL_TABLES.items():
         forms = ", ".join(_FORMS.get(column, column) for column in columns)
         connection.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {forms} FROM original_{table} ORDER BY rowid"
         )
     connection.execute(_PARAMETERS_OF_ITERATIONS)
-    for _, definition in triggers:
-        connection.execute(definition)
 
 
 def _kept_if_wrong(form: Callable[[str, Any], str]) -> Callable[[Any], Any]:

@@ -8,32 +8,13 @@ import warnings
 from typing import Any, Final
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
-from finlab_nb.records import METRICS, TRADE_FIELDS
+from finlab_nb.records import METRICS
+from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
 
-STRATEGY_FIELDS: Final = ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id")
-_ITERATION_FIELDS: Final = (
-    "iteration_id",
-    "strategy_id",
-    "iteration_number",
-    "code",
-    "timestamp",
-    "parameters",
-    "note",
-    "starred",
-    "archived",
-)
-SUGGESTION_FIELDS: Final = (
-    "suggestion_id",
-    "priority",
-    "description",
-    "specific_changes",
-    "expected_impact",
-    "rationale",
-    "learning_references",
-    "status",
-    "applied_iteration_id",
-)
+STRATEGY_FIELDS: Final = STRATEGIES.names
+SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("iteration_id")
+_ITERATION_FIELDS: Final = ITERATIONS.names
 
 _STRATEGY: Final = f"SELECT {', '.join(STRATEGY_FIELDS)} FROM strategies WHERE strategy_id = ?"
 _STRATEGIES_BY_NAME: Final = (
@@ -46,7 +27,7 @@ _HISTORY: Final = (
 _METRICS: Final = f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?"
 _EXTRA_METRICS: Final = "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid"
 _TRADES: Final = f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
-_EQUITY: Final = "SELECT date, equity FROM equity WHERE iteration_id = ? ORDER BY date, equity_id"
+_EQUITY: Final = f"SELECT {', '.join(EQUITY_FIELDS)} FROM equity WHERE iteration_id = ? ORDER BY date, equity_id"
 _SUGGESTIONS: Final = f"""
     SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
     ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
@@ -78,7 +59,7 @@ def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, An
     suggestions = connection.execute(_SUGGESTIONS, key).fetchall()
     return _iteration(connection, row) | {
         "trades": [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in trades],
-        "equity": [{"date": date, "equity": value} for date, value in equity],
+        "equity": [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in equity],
         "suggestions": [_suggestion(one) for one in suggestions],
     }
 

@@ -16,6 +16,7 @@ from finlab_nb.records.values import whole
 from finlab_nb.store import check, interchange, loading, saving, searching, upgrade
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
+from finlab_nb.store.watch import SchemaWatch
 
 
 class StorageManager:
@@ -34,6 +35,8 @@ class StorageManager:
     ------
     StorageError
         If the file cannot be opened, comes from a newer release or belongs to another program.
+    SchemaChangedError
+        If another program has changed its tables so that they cannot be relied on.
     ValueError
         If an argument is out of range.
 
@@ -52,8 +55,14 @@ class StorageManager:
             self._folder = tempfile.TemporaryDirectory(prefix="finlab_nb_", ignore_cleanup_errors=True)
             db_path = Path(self._folder.name, "memory.db")
         self.path = Path(db_path).expanduser().resolve()
-        self.pool = ConnectionPool(self.path, pool_size, timeout, upgrade.prepare)
+        self.pool = ConnectionPool(self.path, pool_size, timeout, upgrade.prepare, SchemaWatch(self.path))
         self.timings = Timings()
+        try:
+            with self.pool.snapshot():  # looks at the schema
+                pass
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -497,10 +506,11 @@ class StorageManager:
         Returns
         -------
         list of dict
-            table, row (its rowid), column, value, problem.
+            table, row (its rowid), column, value, problem. Where another program has changed the table itself, row
+            and value are None, so is the column where it is not about one, and its values are not looked at.
         """
         most = whole("limit", limit, 1)
-        with self.pool.read() as connection:
+        with self.pool.read(watched=False) as connection:
             return check.findings(connection, most)
 
     def statistics(self) -> dict[str, Any]:

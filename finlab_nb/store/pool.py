@@ -46,6 +46,7 @@ from finlab_nb.store.connection import (
     spoils,
     translated_errors,
 )
+from finlab_nb.store.watch import SchemaWatch
 
 WRITE_LOCK_SECONDS: Final = 60.0
 _FORK_PATIENCE_SECONDS: Final = 2.0
@@ -82,6 +83,8 @@ class ConnectionPool:
     prepare
         Called with the first connection to a file, also when another one stands under the name later: creates,
         migrates or refuses it.
+    watch
+        What notices that another program has changed the schema, looked at in every transaction.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class ConnectionPool:
         size: int = 5,
         timeout: float = 5.0,
         prepare: Callable[[sqlite3.Connection, Path], None] | None = None,
+        watch: SchemaWatch | None = None,
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"pool_size is {size!r}; it must be a whole number of at least 1")
@@ -106,6 +110,7 @@ class ConnectionPool:
         self.waits = 0
         self.longest_wait = 0.0
         self._prepare = prepare
+        self._watch = watch
         self._prepared: FileIdentity | None = None
         self._closed = False
         self._forked_in_use = False
@@ -130,22 +135,30 @@ class ConnectionPool:
     # Transactions -------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self, *, watched: bool = True) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside one read transaction; within a write transaction of this thread, its own."""
         writer = self._own_writer()
         if writer is not None:
             with translated_errors(self.path):
                 yield writer
             return
-        with self.snapshot() as connection:
+        with self.snapshot(watched=watched) as connection:
             yield connection
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection inside one read transaction, which sees committed rows only."""
+    def snapshot(self, *, watched: bool = True) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside one read transaction, which sees committed rows only.
+
+        Raises
+        ------
+        SchemaChangedError
+            If another program has changed the schema, unless it is not to be watched.
+        """
         with translated_errors(self.path), self._lease() as connection:
-            connection.execute("BEGIN")
             try:
+                connection.execute("BEGIN")
+                if watched:
+                    self._watch_schema(connection, "BEGIN")
                 yield connection
             finally:
                 self._end_transaction(connection)
@@ -160,6 +173,8 @@ class ConnectionPool:
         ------
         PoolTimeoutError
             If no connection, or no write lock, is free in time.
+        SchemaChangedError
+            If another program has changed the schema.
         """
         if self._own_writer() is not None:
             with self._savepoint() as connection:
@@ -187,6 +202,7 @@ class ConnectionPool:
     def _writing(self, connection: Connection) -> Iterator[None]:
         try:
             self._begin_immediate(connection, WRITE_LOCK_SECONDS)
+            self._watch_schema(connection)
             self._local.writer, self._local.depth = connection, 0
             yield
         finally:
@@ -230,6 +246,20 @@ class ConnectionPool:
                 if time.monotonic() >= deadline:
                     raise PoolTimeoutError(f"no write lock on {self.path} within {seconds:.0f} s: {_WHO_HOLDS}")
                 time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the writers, guards nothing
+
+    def _watch_schema(self, connection: Connection, begin: str | None = None) -> None:
+        """Compare the schema if it has changed; repair what can be, and begin the transaction anew."""
+        while self._watch is not None and not self._watch.holds(connection):
+            if not self._watch.compare(connection):
+                continue
+            connection.rollback()
+            self._begin_immediate(connection, WRITE_LOCK_SECONDS)
+            self._watch.repair(connection)
+            connection.execute("COMMIT")
+            if begin is None:
+                self._begin_immediate(connection, WRITE_LOCK_SECONDS)
+            else:
+                connection.execute(begin)
 
     def _checkpoint_if_due(self, connection: Connection) -> None:
         if not self._checkpoints.due():
@@ -361,6 +391,8 @@ class ConnectionPool:
         try:
             if file is None or file != self._prepared:
                 self._make_ready(connection)
+                if self._watch is not None:
+                    self._watch.forget()
                 self._prepared = file or file_identity(self.path)
             connection.file = file
             swapped = file is not None and file != file_identity(self.path)

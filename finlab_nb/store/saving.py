@@ -5,43 +5,32 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple
-from typing import Final, TypeAlias
+from dataclasses import astuple, replace
+from typing import Any, Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
+from finlab_nb.records.tables import ITERATIONS, TABLES, Table
 from finlab_nb.store.pool import ConnectionPool
 
 Tags: TypeAlias = Iterable[str]
 
 _COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
-_INSERT_STRATEGY: Final = """
-    INSERT INTO strategies (strategy_id, name, code, parameters, created_at, parent_strategy_id)
-    VALUES (?, ?, ?, ?, ?, ?)"""
+
+
+def _insert(table: Table) -> str:
+    names = table.names_without(table.row_key)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+_INSERT: Final = {name: _insert(table) for name, table in TABLES.items()}
 _STRATEGY_DEFAULTS: Final = "SELECT code, parameters FROM strategies WHERE strategy_id = ?"
 # Below the largest whole number, which leaves no room for a next one, and all text, which SQLite sorts above numbers.
 _NEXT_NUMBER: Final = f"""
     SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations
     WHERE strategy_id = ? AND iteration_number < {2**63 - 1}"""
 _NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
-_INSERT_ITERATION: Final = """
-    INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code, timestamp, parameters, note,
-                            starred, archived)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_METRICS: Final = """
-    INSERT INTO metrics (iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades)
-    VALUES (?, ?, ?, ?, ?, ?)"""
-_INSERT_EXTRA_METRIC: Final = "INSERT INTO extra_metrics (iteration_id, name, value) VALUES (?, ?, ?)"
-_INSERT_SUGGESTION: Final = """
-    INSERT INTO suggestions (iteration_id, priority, description, specific_changes, expected_impact, rationale,
-                             learning_references, status)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_TRADE: Final = """
-    INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, entry_price, exit_price, position_size,
-                        profit_loss)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_EQUITY: Final = "INSERT INTO equity (iteration_id, date, equity) VALUES (?, ?, ?)"
-_INSERT_TAG: Final = "INSERT INTO tags (iteration_id, tag) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_INSERT_TAG: Final = f"{_INSERT['tags']} ON CONFLICT DO NOTHING"
 _DELETE_TAG: Final = "DELETE FROM tags WHERE iteration_id = ? AND tag = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _SET_FIELD: Final = {
@@ -83,7 +72,7 @@ def insert_strategy(connection: sqlite3.Connection, strategy: Strategy) -> None:
     """Store a strategy version."""
     if strategy.parent_strategy_id is not None:
         _strategy_defaults(connection, "parent_strategy_id", strategy.parent_strategy_id)
-    connection.execute(_INSERT_STRATEGY, astuple(strategy))
+    connection.execute(_INSERT["strategies"], astuple(strategy))
 
 
 def insert_iteration(connection: sqlite3.Connection, iteration: Iteration) -> None:
@@ -96,29 +85,28 @@ def insert_iteration(connection: sqlite3.Connection, iteration: Iteration) -> No
                 f"iteration_number is {iteration.iteration_number}; the strategy has it already, {number} is free"
             )
         number = iteration.iteration_number
-    key = iteration.iteration_id
-    connection.execute(
-        _INSERT_ITERATION,
-        (
-            key,
-            iteration.strategy_id,
-            number,
-            code if iteration.code is None else iteration.code,
-            iteration.timestamp,
-            parameters if iteration.parameters is None else iteration.parameters,
-            iteration.note,
-            iteration.starred,
-            iteration.archived,
-        ),
+    filled = replace(
+        iteration,
+        iteration_number=number,
+        code=code if iteration.code is None else iteration.code,
+        parameters=parameters if iteration.parameters is None else iteration.parameters,
     )
-    connection.execute(_INSERT_METRICS, (key, *iteration.metrics))
-    connection.executemany(_INSERT_EXTRA_METRIC, [(key, *pair) for pair in iteration.extra_metrics])
-    connection.executemany(_INSERT_SUGGESTION, [(key, *astuple(one)) for one in iteration.suggestions])
-    connection.executemany(_INSERT_TRADE, [(key, *row) for row in iteration.trades])
-    connection.executemany(_INSERT_EQUITY, [(key, *row) for row in iteration.equity])
-    connection.executemany(_INSERT_TAG, [(key, tag) for tag in iteration.tags])
+    key = iteration.iteration_id
+    connection.execute(_INSERT["iterations"], [getattr(filled, name) for name in ITERATIONS.names])
+    for table, rows in _rows(iteration):
+        connection.executemany(_INSERT[table], [(key, *row) for row in rows])
     for i, suggestion_id in enumerate(iteration.applies):
         _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
+
+
+def _rows(iteration: Iteration) -> Iterator[tuple[str, Iterable[tuple[Any, ...]]]]:
+    """Yield what belongs to an iteration as rows, without the owner they begin with, by table."""
+    yield "metrics", [iteration.metrics]
+    yield "extra_metrics", iteration.extra_metrics
+    yield "suggestions", [(*astuple(one), None) for one in iteration.suggestions]
+    yield "trades", iteration.trades
+    yield "equity", iteration.equity
+    yield "tags", [(tag,) for tag in iteration.tags]
 
 
 def annotate(

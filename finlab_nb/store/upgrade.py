@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store import adoption, integrity, schema
+from finlab_nb.store import adoption, integrity, schema, triggers
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.schema import Kind
 
@@ -68,6 +68,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             adoption.adopt(connection, _migrate)
         else:
             _migrate(connection, found.version)
+        triggers.create(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
