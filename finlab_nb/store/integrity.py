@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError
-from finlab_nb.store import schema
+from finlab_nb.store import schema, watch
 from finlab_nb.store.connection import translated_errors
 
 _MAPPED_BYTES: Final = 1 << 31
@@ -37,6 +37,7 @@ class Summary:
     generation: str
     change_counter: int
     rows: dict[str, int]
+    schema_faults: list[str]  # what another program has changed of the tables
 
 
 def inspected(path: Path) -> tuple[Summary, str]:
@@ -53,7 +54,9 @@ def inspected(path: Path) -> tuple[Summary, str]:
         summary = _identify(connection, path)
         integrity.start()  # SQLite works outside the interpreter's lock, so the two share the time
         try:
-            orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN)
+            # Where a key is gone that others refer to, the check itself fails.
+            check = "PRAGMA foreign_key_check"
+            orphans = [] if summary.schema_faults else connection.execute(check).fetchmany(_MOST_SHOWN)
             summary.rows.update(row_counts(connection))
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -126,4 +129,6 @@ def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
     if found.kind is not schema.Kind.OURS:
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     generation, counter = connection.execute(_STATE).fetchone()
-    return Summary(found.version, generation, counter, {})
+    # An older schema is compared when it has been upgraded.
+    faults = watch.differences(connection).faults if found.version == schema.newest_version() else ()
+    return Summary(found.version, generation, counter, {}, list(map(str, faults)))

@@ -54,6 +54,9 @@ ORIGINAL_TABLES: Final = {
     ),
 }
 
+# For caches of what stood in the file before, none of which counts any more.
+NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
+
 _OBJECTS: Final = "SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
 _NEEDS: Final = "SELECT needs_release FROM store_state"
 

@@ -41,7 +41,6 @@ _FILL_SEARCH: Final = (
     f"DELETE FROM {_SEARCH}",
     f"INSERT INTO {_SEARCH} (rowid, name, code) SELECT rowid, name, code FROM strategies",
 )
-_NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
 
 _log = logging.getLogger(__name__)
 
@@ -146,8 +145,8 @@ def _repair(connection: sqlite3.Connection, names: Iterable[str], path: Path) ->
     if any(name.startswith(_SEARCH) for name in repaired):
         for statement in _FILL_SEARCH:
             connection.execute(statement)
-    connection.execute(_NEW_GENERATION)
-    _log.warning("%s: put back what was missing or changed: %s", path, ", ".join(repaired))
+    connection.execute(schema.NEW_GENERATION)
+    _log.info("%s: put back what was missing or of another release: %s", path, ", ".join(repaired))
 
 
 # Comparing ----------------------------------------------------------------------------------------------------------

@@ -94,6 +94,10 @@ def test_edits_deletions_and_replacements_by_any_program_are_seen(lab: fl.Lab) -
         "INSERT OR REPLACE INTO tags SELECT iteration_id, 'x' FROM tags",
         "UPDATE trades SET trade_id = 400000 WHERE trade_id = 77",
         "UPDATE iterations SET rowid = rowid + 5000",
+        "INSERT INTO tags SELECT iteration_id, 'w' FROM iterations",
+        "UPDATE OR REPLACE tags SET tag = 'x'",
+        "UPDATE OR REPLACE iterations SET iteration_number = 5 WHERE iteration_number = 6",
+        "UPDATE OR REPLACE metrics SET iteration_id = (SELECT min(iteration_id) FROM iterations) WHERE metric_id = 9",
         "DELETE FROM tags",
     ):
         other.execute(statement)

@@ -72,6 +72,12 @@ FOREIGN = (
     "UPDATE strategies SET name = name || '!' WHERE rowid = {number} % 3 + 1",
     "DELETE FROM iterations WHERE rowid = {number}",
     "DELETE FROM iterations WHERE rowid = (SELECT max(rowid) FROM iterations)",
+    "UPDATE OR REPLACE metrics SET iteration_id = (SELECT max(iteration_id) FROM iterations) WHERE rowid = {number}",
+    "UPDATE OR REPLACE iterations SET iteration_number = {number} % 4 + 1",
+    "UPDATE OR REPLACE tags SET tag = 'a'",
+    "DROP TRIGGER IF EXISTS trades_updated",
+    "DROP INDEX IF EXISTS trades_by_iteration",
+    "CREATE TABLE IF NOT EXISTS mine (a)",
 )
 
 

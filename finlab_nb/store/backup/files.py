@@ -72,6 +72,7 @@ class Backup:
             "iterations": manifest.get("rows", {}).get("iterations"),
             "schema_version": manifest.get("schema_version"),
             "generation": manifest.get("generation"),
+            "schema_faults": manifest.get("schema_faults"),
         }
 
 
@@ -206,7 +207,7 @@ def compare_summary(backup: Backup, summary: Summary) -> None:
     """Refuse a database that does not hold what the manifest counts."""
     if backup.manifest is not None:
         for field, value in asdict(summary).items():
-            if backup.manifest.get(field) != value:
+            if backup.manifest.get(field, value) != value:
                 raise StorageError(
                     f"{backup.path} differs from its manifest: {field} is {value!r}, "
                     f"{backup.manifest.get(field)!r} in the manifest; use another backup"

@@ -13,12 +13,13 @@ import contextlib
 import logging
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from finlab_nb.errors import StorageError
+from finlab_nb.errors import BadDataWarning, StorageError
 from finlab_nb.records.values import utc_text
 from finlab_nb.store import upgrade
 from finlab_nb.store.backup import files
@@ -105,6 +106,13 @@ def _make(database: Path, folder: Path, *, compress: bool) -> tuple[Path, dateti
     copy, packing = _temporary(plain), _temporary(packed)
     _copy(database, copy)
     summary, digest = inspected(copy)
+    if summary.schema_faults:
+        warnings.warn(
+            f"another program has changed the tables of {database}: {'; '.join(summary.schema_faults)}. It is backed "
+            f"up as it is, to {name}, which cannot be restored; undo the change, or restore an earlier backup",
+            BadDataWarning,
+            stacklevel=2,
+        )
     if not compress:
         files.publish(copy, plain, digest, summary, database, created_at)
         return plain, created_at

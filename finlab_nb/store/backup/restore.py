@@ -23,11 +23,11 @@ from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.integrity import inspected
+from finlab_nb.store.schema import NEW_GENERATION
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _LOCK_PATIENCE_SECONDS: Final = 2.0
 _LEFTOVER_SECONDS: Final = 3600.0
-_NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
 
 
 def restore_backup(
@@ -57,8 +57,8 @@ def restore_backup(
     Raises
     ------
     StorageError
-        If the backup is damaged or no backup, the database is in use, or the folder cannot be written. The database
-        is as it was.
+        If the backup is damaged or no backup, holds tables that another program had changed, the database is in use, or
+        the folder cannot be written. The database is as it was.
     """
     if not isinstance(force, bool):
         raise ValueError(f"force is {force!r}; it must be True or False")
@@ -104,12 +104,17 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
         except StorageError as error:
             raise StorageError(str(error).replace(str(fresh), str(source))) from error
         files.compare_summary(backup, summary)
+        if summary.schema_faults:
+            raise StorageError(
+                f"{source} was made after another program had changed the tables: {'; '.join(summary.schema_faults)}; "
+                "restore an earlier backup"
+            )
         with (
             translated_errors(fresh),
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
         ):
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(_NEW_GENERATION)
+            connection.execute(NEW_GENERATION)
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if database.exists():
             shutil.copymode(database, fresh)

@@ -261,7 +261,8 @@ class BackupScheduler:
         -------
         list of dict
             path (Path), created_at (datetime, UTC), size (bytes), compressed, verified (was verified when made, and
-            has kept its size), and from the manifest, else None: database, iterations, schema_version, generation.
+            has kept its size), and from the manifest, else None: database, iterations, schema_version, generation,
+            schema_faults (texts: what another program had changed of the tables, so that it cannot be restored).
         """
         return [backup.as_dict() for backup in files.backups_in(self.backup_dir)]
 
