@@ -57,12 +57,6 @@ class StorageManager:
         self.path = Path(db_path).expanduser().resolve()
         self.pool = ConnectionPool(self.path, pool_size, timeout, upgrade.prepare, SchemaWatch(self.path))
         self.timings = Timings()
-        try:
-            with self.pool.snapshot():  # looks at the schema
-                pass
-        except BaseException:
-            self.close()
-            raise
 
     def __enter__(self) -> Self:
         return self

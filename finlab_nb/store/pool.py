@@ -115,8 +115,9 @@ class ConnectionPool:
         self._closed = False
         self._forked_in_use = False
         self._reset()
-        with translated_errors(path):
-            self._connect(create=True).close()
+        with translated_errors(path), contextlib.closing(self._connect(create=True)) as connection:
+            connection.execute("BEGIN")
+            self._watch_schema(connection, "BEGIN")
         _pools.add(self)
 
     def _reset(self) -> None:

@@ -36,6 +36,7 @@ _INDEXES: Final = """
 _SERVING: Final = """
     SELECT type, name, sql FROM sqlite_schema
     WHERE sql IS NOT NULL AND (type IN ('index', 'trigger') OR sql LIKE 'CREATE VIRTUAL%')"""
+_DDL: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 _SEARCH: Final = "strategies_search"
 _FILL_SEARCH: Final = (
     f"DELETE FROM {_SEARCH}",
@@ -116,7 +117,10 @@ class SchemaWatch:
 
 def differences(connection: sqlite3.Connection) -> Differences:
     """Compare the schema of a file with ours, within the caller's transaction."""
-    wanted, found = _ours(schema.migrations()), _objects(connection)
+    wanted = _ours(schema.migrations())
+    if wanted.ddl <= set(connection.execute(_DDL).fetchall()):  # word for word, as nearly always
+        return Differences((), ())
+    found = _objects(connection)
     faults = [fault for name, table in wanted.tables.items() for fault in _faults(name, table, found.tables.get(name))]
     repairs = [
         name
@@ -174,6 +178,7 @@ class _Objects(NamedTuple):
 
     tables: dict[str, _Table]
     serving: dict[str, _Serving]
+    ddl: set[tuple[str, str, str]]
 
 
 def _faults(name: str, wanted: _Table, found: _Table | None) -> Iterator[Fault]:
@@ -225,7 +230,7 @@ def _objects(connection: sqlite3.Connection) -> _Objects:
         name: _Serving(kind.upper(), covered.get(name) or _without_layout(sql), sql)
         for kind, name, sql in connection.execute(_SERVING).fetchall()
     }
-    return _Objects(tables, serving)
+    return _Objects(tables, serving, set(connection.execute(_DDL).fetchall()))
 
 
 def _without_layout(sql: str) -> str:

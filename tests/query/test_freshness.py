@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -106,6 +107,24 @@ def test_edits_deletions_and_replacements_by_any_program_are_seen(lab: fl.Lab) -
     other.execute("INSERT INTO tags SELECT iteration_id, 'again' FROM iterations LIMIT 2")
     other.commit()
     other.close()
+    _compare(lab)
+
+
+def test_a_row_that_update_or_replace_removes_is_gone_from_every_answer(lab: fl.Lab) -> None:
+    strategy = lab.store.save_strategy_version("a", "x")
+    lab.store.save_iterations({"strategy_id": strategy, "tags": ["a"]} for _ in range(3_000))
+    assert len(lab.iterations()) == 3_000
+    for statement, table in (  # each removes the row of number 2,500 and changes one that is stored far from it
+        ("UPDATE OR REPLACE iterations SET iteration_number = 2500 WHERE iteration_number = 3", "iterations"),
+        ("UPDATE OR REPLACE metrics SET iteration_id = (SELECT iteration_id FROM metrics WHERE metric_id = 2500) "
+         "WHERE metric_id = 3", "metrics"),
+        ("UPDATE OR REPLACE tags SET iteration_id = (SELECT iteration_id FROM tags WHERE rowid = 2500) "
+         "WHERE rowid = 3", "tags"),
+    ):  # fmt: skip
+        with contextlib.closing(sqlite3.connect(lab.store.path)) as other, other:
+            other.execute(statement)
+            assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (2_999,)
+        assert lab.sql(f"SELECT count(*) AS n FROM {table}")["n"].item() == 2_999, table
     _compare(lab)
 
 
