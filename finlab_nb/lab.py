@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from finlab_nb.query.engine import Engine
 from finlab_nb.query.exports import export_frames
 from finlab_nb.query.frames import Frames
+from finlab_nb.records import arguments
 from finlab_nb.store import StorageManager
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Lab:
         pool_size: int = 5,
         timeout: float = 5.0,
     ) -> None:
+        cache = None if cache_dir is None else arguments.path("cache_dir", cache_dir, "folder")
         self.store = StorageManager(db_path, pool_size, timeout)
-        self._engine = Engine(self.store.pool, None if cache_dir is None else Path(cache_dir).expanduser().resolve())
+        self._engine = Engine(self.store.pool, cache)
         self.frames = Frames(self._engine)
         self.strategies = self.frames.strategies
         self.iterations = self.frames.iterations

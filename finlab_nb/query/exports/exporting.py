@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 from finlab_nb.query.exports.formats import FORMATS, Format, select
 from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
-from finlab_nb.query.frames import arguments
 from finlab_nb.query.frames.iterations_table import iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.interruptible import stop_if_interrupted
 from finlab_nb.query.tables import TABLES, Table, literal
-from finlab_nb.records import new_id
+from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.interchange.files import ProgressBar
 
@@ -103,28 +102,21 @@ def export_frames(
         and arguments.one_of("partition_by", partition_by, ["strategy"])
         and format != "parquet"
     ):
-        raise ValueError(f"partition_by goes with format 'parquet' only, not with {format!r}")
+        raise ValueError(f"format is {format!r}; it must be 'parquet' with partition_by")
     if format == "xlsx":
         load_xlsxwriter()
     condition = None if where is None else where_text(where)
-    folder = _folder(directory)
+    folder = arguments.path("directory", directory, "folder")
+    shown = arguments.flag("progress", progress)
 
     def question(views: Views) -> list[Path]:
         if condition is not None:
             _choose(views, condition)
         with translated_os_errors(folder):
             export = _Export(views, folder, form, condition is not None, partition_by is not None)
-            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=progress)
+            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=shown)
 
     return frames.ask(question)
-
-
-def _folder(directory: str | os.PathLike[str]) -> Path:
-    if not isinstance(directory, (str, os.PathLike)) or not isinstance(os.fspath(directory), str):
-        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
-    if "\0" in os.fspath(directory) or not os.fspath(directory):
-        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
-    return Path(directory).expanduser().resolve()
 
 
 def _choose(views: Views, condition: str) -> None:
@@ -225,10 +217,12 @@ def _refuse_own(target: Path, database: Path, cache: Path) -> None:
     """Refuse to write over the database, or where its cache is tidied up."""
     if target in {database.with_name(database.name + companion) for companion in _COMPANIONS}:
         raise ValueError(
-            f"directory is {str(target.parent)!r}, where {target.name} is the open database; choose another"
+            f"directory is {str(target.parent)!r}; it must be another folder: here {target.name} is the open database"
         )
     if target.is_relative_to(cache):
-        raise ValueError(f"directory is {str(target.parent)!r}, inside the cache of the database; choose another")
+        raise ValueError(
+            f"directory is {str(target.parent)!r}; it must be another folder: this one is inside the cache"
+        )
 
 
 def _put_in_place(draft: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -11,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from finlab_nb.analysis import daily_returns
-from finlab_nb.query.frames.arguments import Ids, texts
 from finlab_nb.query.frames.questions import Questions, Views, among
+from finlab_nb.records import arguments
 
 _IDS: Final = "SELECT DISTINCT iteration_id FROM equity WHERE iteration_id IS NOT NULL ORDER BY 1"
 _POINTS: Final = """
@@ -43,7 +44,7 @@ class _Points:
 class CurveFrames(Questions):
     """Equity curves and their daily returns, side by side."""
 
-    def equity(self, iterations: Ids = None) -> pd.DataFrame:
+    def equity(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return equity curves side by side.
 
         Parameters
@@ -64,7 +65,7 @@ class CurveFrames(Questions):
         """
         return self._points(iterations).wide()
 
-    def returns(self, iterations: Ids = None) -> pd.DataFrame:
+    def returns(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return the daily returns of equity curves side by side, as they enter the Sharpe ratio.
 
         Parameters
@@ -97,8 +98,8 @@ class CurveFrames(Questions):
             np.concatenate(empty + [one.to_numpy() for one in returns]),
         ).wide()
 
-    def _points(self, iterations: Ids) -> _Points:
-        wanted = None if iterations is None else texts("iterations", iterations)
+    def _points(self, iterations: str | Iterable[str] | None) -> _Points:
+        wanted = None if iterations is None else arguments.texts("iterations", iterations)
 
         def question(views: Views) -> _Points:
             if wanted is None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query.frames import arguments
-from finlab_nb.query.frames.arguments import Ids, Texts
+from finlab_nb.query.frames.columns import listed_names, ordering
 from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.tables import literal, quoted
-from finlab_nb.records import METRICS, SUGGESTION_STATES
+from finlab_nb.records import METRICS, SUGGESTION_STATES, arguments
 
 _STRATEGIES: Final = """
     SELECT strategy_id, name, code, parameters, created_at, parent_strategy_id,
@@ -77,11 +76,11 @@ class IterationFrames(Questions):
         self,
         strategy: str | None = None,
         *,
-        tags: Texts | None = None,
+        tags: str | Iterable[str] | None = None,
         starred: bool | None = None,
         archived: bool | None = None,
         where: str | None = None,
-        order_by: str | Sequence[str] | None = None,
+        order_by: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
         """Return the iterations, the oldest first.
@@ -121,11 +120,12 @@ class IterationFrames(Questions):
         """
         condition, values = _condition(strategy, tags, starred, archived)
         filtered = where_text(where)
+        terms = [] if order_by is None else arguments.texts("order_by", order_by)
         most = None if limit is None else arguments.whole("limit", limit, 0)
 
         def question(views: Views) -> pd.DataFrame:
             table = _table(views, condition, values)
-            order = arguments.ordering(order_by, table.names)
+            order = ordering("order_by", terms, table.names)
             return _selected(views, table, where=filtered, order=order, limit=most)
 
         return self.ask(question)
@@ -164,7 +164,7 @@ class IterationFrames(Questions):
             As in `iterations`.
         """
         most = arguments.whole("n", n, 1)
-        direction = "ASC" if arguments.truth("lowest", lowest) else "DESC"
+        direction = "ASC" if arguments.flag("lowest", lowest) else "DESC"
         condition, values = _condition(strategy)
         filtered = where_text(where)
 
@@ -199,8 +199,8 @@ class IterationFrames(Questions):
         QueryError
             If no iteration of any strategy has the metric.
         """
-        chosen = arguments.one_text("strategy", strategy)
-        least = arguments.truth("lowest", lowest)
+        chosen = arguments.filled_text("strategy", strategy)
+        least = arguments.flag("lowest", lowest)
         best, better = ("min", "<") if least else ("max", ">")
 
         def question(views: Views) -> pd.DataFrame:
@@ -212,7 +212,7 @@ class IterationFrames(Questions):
 
         return self.ask(question)
 
-    def metrics(self, iterations: Ids = None, *, long: bool = False) -> pd.DataFrame:
+    def metrics(self, iterations: str | Iterable[str] | None = None, *, long: bool = False) -> pd.DataFrame:
         """Return the metrics of all or some iterations.
 
         Returns
@@ -226,9 +226,9 @@ class IterationFrames(Questions):
         IterationNotFoundError
             If there is no iteration with one of the ids.
         """
-        return self.of_iterations(_LONG_METRICS if arguments.truth("long", long) else _METRICS, iterations)
+        return self.of_iterations(_LONG_METRICS if arguments.flag("long", long) else _METRICS, iterations)
 
-    def suggestions(self, iterations: Ids = None, *, status: str | None = None) -> pd.DataFrame:
+    def suggestions(self, iterations: str | Iterable[str] | None = None, *, status: str | None = None) -> pd.DataFrame:
         """Return suggestions of all or some iterations, high priority first within an iteration.
 
         Parameters
@@ -257,20 +257,20 @@ class IterationFrames(Questions):
 
 def _condition(
     strategy: str | None = None,
-    tags: Texts | None = None,
+    tags: str | Iterable[str] | None = None,
     starred: bool | None = None,
     archived: bool | None = None,
 ) -> tuple[str, dict[str, Any]]:
     conditions, values = ["true"], dict[str, Any]()
     if strategy is not None:
         conditions.append(_OF_STRATEGY)
-        values["strategy"] = arguments.one_text("strategy", strategy)
+        values["strategy"] = arguments.filled_text("strategy", strategy)
     if tags is not None:
         conditions.append(_HAS_TAGS)
         values["tags"] = arguments.texts("tags", tags)
     for name, flag in (("starred", starred), ("archived", archived)):
         if flag is not None:
-            conditions.append(f"i.{name} = {arguments.truth(name, flag)}")
+            conditions.append(f"i.{name} = {arguments.flag(name, flag)}")
     return " AND ".join(conditions), values
 
 
@@ -291,11 +291,12 @@ def _selected(
 
 def _extra_metric(views: Views, name: object) -> str | None:
     """Return the extra metric that a name means, None for one of the five."""
-    if isinstance(name, str) and name in METRICS:
+    wanted = arguments.filled_text("by", name)
+    if wanted in METRICS:
         return None
     known = [one for (one,) in views.rows(_EXTRA_METRIC_NAMES)]
-    extra = name.removeprefix("metric.") if isinstance(name, str) and name.startswith("metric.") else None
+    extra = wanted.removeprefix("metric.") if wanted.startswith("metric.") else None
     if extra not in known:
         names = [*METRICS, *(f"metric.{one}" for one in known)]
-        raise QueryError(f"by is {name!r}; no such metric, there are {arguments.listed_names(names)}")
+        raise QueryError(f"by is {name!r}; no such metric, there are {listed_names(names)}")
     return extra

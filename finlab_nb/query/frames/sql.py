@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query.frames import arguments
 from finlab_nb.query.frames.questions import Questions, Views, is_ours
 from finlab_nb.query.tables import TABLES
+from finlab_nb.records import arguments
 
 Lookup: TypeAlias = Callable[[str], Any]
 
@@ -64,7 +64,7 @@ class SqlFrames(Questions):
         >>> found["trades"].item()
         0
         """
-        text, values = arguments.one_text("query", query), arguments.bound_values(params)
+        text, values = arguments.filled_text("query", query), arguments.bound_values("params", params)
         given = _given_frames(frames)
         lookup = _variables(sys._getframe(1))  # noqa: SLF001 - the documented way to find a caller
 
@@ -142,9 +142,7 @@ def _variables(frame: FrameType | None) -> Lookup:
 def _given_frames(frames: Mapping[str, Any] | None) -> dict[str, Any]:
     if frames is None:
         return {}
-    if not isinstance(frames, Mapping):
-        raise ValueError(f"frames is {frames!r}; it must be a dict of names and DataFrames")
-    for name in frames:
+    for name in arguments.mapping("frames", frames, "a dict of names and DataFrames"):
         if not isinstance(name, str) or name.lower() in TABLES:
             raise ValueError(f"frames has the name {name!r}; it must be text, and not the name of a view")
     return {name: _table(name, value) for name, value in frames.items()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from finlab_nb.query.frames import arguments
-from finlab_nb.query.frames.arguments import Day, Ids, Texts
 from finlab_nb.query.frames.questions import Questions
+from finlab_nb.records import arguments
 
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
 
@@ -36,11 +38,11 @@ class TradeFrames(Questions):
 
     def trades(
         self,
-        iterations: Ids = None,
+        iterations: str | Iterable[str] | None = None,
         *,
-        stocks: Texts | None = None,
-        since: Day = None,
-        until: Day = None,
+        stocks: str | Iterable[str] | None = None,
+        since: str | date | datetime | np.datetime64 | None = None,
+        until: str | date | datetime | np.datetime64 | None = None,
     ) -> pd.DataFrame:
         """Return trades in the order they were stored.
 
@@ -83,7 +85,7 @@ class TradeFrames(Questions):
             found = found.sort_values("trade_id", ignore_index=True)
         return found
 
-    def by_stock(self, iterations: Ids = None, *, per_iteration: bool = False) -> pd.DataFrame:
+    def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
         """Return what each stock brought, in all or some iterations.
 
         Parameters
@@ -105,10 +107,12 @@ class TradeFrames(Questions):
         IterationNotFoundError
             If there is no iteration with one of the ids.
         """
-        owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
+        owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         return self.of_iterations(_BY_STOCK, iterations, owner=owner)
 
-    def by_period(self, iterations: Ids = None, period: str = "month", *, per_iteration: bool = False) -> pd.DataFrame:
+    def by_period(
+        self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
+    ) -> pd.DataFrame:
         """Return what was realised in each period, by exit date; open trades do not count.
 
         Parameters
@@ -131,6 +135,6 @@ class TradeFrames(Questions):
         IterationNotFoundError
             If there is no iteration with one of the ids.
         """
-        owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
+        owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         chosen = arguments.one_of("period", period, PERIODS)
         return self.of_iterations(_BY_PERIOD, iterations, owner=owner, period=chosen)
