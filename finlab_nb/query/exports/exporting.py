@@ -46,53 +46,7 @@ def export_frames(
     partition_by: str | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Write tables to files named after them, all of one moment, and return the paths.
-
-    Rows pass through in pieces, so that memory does not grow with the book. Each file is written under a temporary
-    name and flushed, and all take their places when the last one is complete: a failed export changes nothing.
-
-    Parameters
-    ----------
-    frames
-        The questions to ask.
-    directory
-        The folder, created if need be. Files of the same names in it are replaced.
-    tables
-        Of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``; by default all.
-    format
-        - ``parquet``: typed; the one for large books.
-        - ``feather``: typed, Arrow's own file format.
-        - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, nothing between the commas where unknown.
-        - ``json``: a list of objects, one a line; infinite figures are the texts "Infinity" and "-Infinity".
-        - ``xlsx``: one sheet a file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
-
-        In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it, for
-        spreadsheets would run it as a formula. Numbers stay as they are.
-    where
-        An SQL condition on the columns of `Frames.iterations`: only rows of these iterations are written, and the
-        strategies that they belong to.
-    partition_by
-        ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
-        ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. Rows that belong to no
-        strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of strategies
-        stays one file.
-    progress
-        Show a progress bar on stderr when it takes more than a second.
-
-    Returns
-    -------
-    list of Path
-        The files, or with `partition_by` the folders, in the order of the tables.
-
-    Raises
-    ------
-    ValueError
-        If an argument is wrong, or a table does not fit into a sheet of Excel.
-    QueryError
-        If the condition is wrong.
-    StorageError
-        If a file cannot be written, or the library for Excel is missing.
-    """
+    """See `Lab.export_frames`."""
     chosen = list(TABLES) if tables is None else arguments.texts("tables", tables)
     for name in chosen:
         arguments.one_of("tables", name, list(TABLES))

@@ -45,45 +45,11 @@ class CurveFrames(Questions):
     """Equity curves and their daily returns, side by side."""
 
     def equity(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Return equity curves side by side.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all that have a curve.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by date; one column an iteration, named by its id, in the order asked for: account value in
-            currency, NaN where the iteration has no point.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+        """See `Lab.equity`."""
         return self._points(iterations).wide()
 
     def returns(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the daily returns of equity curves side by side, as they enter the Sharpe ratio.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all that have a curve.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by date; one column an iteration, named by its id, in the order asked for: the fraction that
-            `analysis.daily_returns` gives, NaN where the iteration has none.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+        """See `Lab.returns`."""
         points = self._points(iterations)
         bounds = np.searchsorted(points.places, np.arange(len(points.ids) + 1))
         returns = [

@@ -32,38 +32,7 @@ class SqlFrames(Questions):
         *,
         frames: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Return the answer to a SELECT in DuckDB's SQL; it cannot write, and reads no file.
-
-        Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
-
-        Parameters
-        ----------
-        query
-            One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-            Any other table name means a variable of this name: of the function that asks, of those of the same module
-            that called it, or a global one. It must be a DataFrame of pandas or polars, whose index is left out, or a
-            table of pyarrow. A view wins over a variable.
-        params
-            Values for ``?`` or ``$name`` in it.
-        frames
-            Further tables by name, where variables do not do.
-
-        Raises
-        ------
-        QueryError
-            If it is no SELECT, or DuckDB refuses it.
-        ValueError
-            If another argument is wrong.
-
-        Examples
-        --------
-        >>> import finlab_nb as fl
-        >>> watched = pd.DataFrame({"stock_code": ["2330", "2317"]})
-        >>> with fl.Lab(":memory:") as lab:
-        ...     found = lab.sql("SELECT count(*) AS trades FROM trades JOIN watched USING (stock_code)")
-        >>> found["trades"].item()
-        0
-        """
+        """See `Lab.sql`."""
         text, values = arguments.filled_text("query", query), arguments.bound_values("params", params)
         given = _given_frames(frames)
         lookup = _variables(sys._getframe(1))  # noqa: SLF001 - the documented way to find a caller
@@ -77,29 +46,7 @@ class SqlFrames(Questions):
         return self.ask(question)
 
     def relation(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a relation of DuckDB, for tools that work with those.
-
-        The relation, and all that is made of it, shows the moment at which it was handed out, whatever is written
-        later. It is good until the lab is closed or relations of eight later moments were handed out; after that it
-        raises duckdb.Error. It cannot write.
-
-        Parameters
-        ----------
-        view
-            One of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-
-        Raises
-        ------
-        ValueError
-            If there is no such view.
-
-        Examples
-        --------
-        >>> import finlab_nb as fl
-        >>> with fl.Lab(":memory:") as lab:
-        ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
-        [(0,)]
-        """
+        """See `Lab.relation`."""
         name = arguments.one_of("view", view, list(TABLES))
         self.warn_of_lost_values([name])
         return self._engine.pin(name)

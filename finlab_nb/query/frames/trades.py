@@ -44,31 +44,7 @@ class TradeFrames(Questions):
         since: str | date | datetime | np.datetime64 | None = None,
         until: str | date | datetime | np.datetime64 | None = None,
     ) -> pd.DataFrame:
-        """Return trades in the order they were stored.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        stocks
-            Only these stock codes.
-        since, until
-            Only trades entered on this date or later, or on this date or earlier. A text with a time, and any moment
-            but midnight, is a moment; without an offset it is in UTC.
-
-        Returns
-        -------
-        DataFrame
-            trade_id, iteration_id, stock_code, entry_date, exit_date (NaT while open), entry_price, exit_price,
-            position_size (negative for short), profit_loss (currency).
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        ValueError
-            If an argument is wrong.
-        """
+        """See `Lab.trades`."""
         conditions, values = list[str](), dict[str, Any]()
         if stocks is not None:
             conditions.append("stock_code IN (SELECT unnest($stocks::VARCHAR[]))")
@@ -86,55 +62,14 @@ class TradeFrames(Questions):
         return found
 
     def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what each stock brought, in all or some iterations.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        per_iteration
-            One row for each iteration and stock, rather than for each stock over all the iterations.
-
-        Returns
-        -------
-        DataFrame
-            iteration_id (if per iteration), stock_code, trades (open ones included), closed; over the closed trades:
-            win_rate (of known results), profit_loss (sum), mean_profit_loss, best_trade, worst_trade (currency);
-            first_entry, last_exit. NaN where no result is known.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+        """See `Lab.by_stock`."""
         owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         return self.of_iterations(_BY_STOCK, iterations, owner=owner)
 
     def by_period(
         self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
     ) -> pd.DataFrame:
-        """Return what was realised in each period, by exit date; open trades do not count.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        period
-            day, week (from Monday), month, quarter or year.
-        per_iteration
-            One row for each iteration and period, rather than for each period over all the iterations.
-
-        Returns
-        -------
-        DataFrame
-            iteration_id (if per iteration), period (its first day), closed (trades), win_rate (of known results),
-            profit_loss (sum in currency). Periods without an exit are absent.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+        """See `Lab.by_period`."""
         owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         chosen = arguments.one_of("period", period, PERIODS)
         return self.of_iterations(_BY_PERIOD, iterations, owner=owner, period=chosen)
