@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import duckdb
+import numpy as np
+import pandas as pd
+
 from finlab_nb.query.engine import Engine
 from finlab_nb.query.exports import export_frames
 from finlab_nb.query.frames import Frames
+from finlab_nb.records import arguments
 from finlab_nb.store import StorageManager
 
 if TYPE_CHECKING:
@@ -21,22 +27,35 @@ class Lab:
     """A researcher's memory: saves through ``lab.store``, answers as DataFrames, shows widgets.
 
     Every DataFrame shows the newest moment of the database, also of what other processes have written, and one
-    moment only.
+    moment only. An empty answer has the same columns and dtypes as a full one. The dtype ``str`` in the descriptions
+    below is Arrow-backed text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote
+    and that cannot be read are missing; one BadDataWarning an answer counts them.
 
     Parameters
     ----------
     db_path
-        One SQLite file, created and migrated as needed.
+        One SQLite file, created and migrated as needed; ``":memory:"`` is a private temporary file, gone on close.
     cache_dir
         Where the folder ``<database>.cache`` for Parquet copies goes; by default beside the database. Deleting it loses
         nothing but time.
-    pool_size, timeout
-        As in `StorageManager`.
+    pool_size
+        How many threads may use the database at the same moment.
+    timeout
+        Seconds to wait for a free connection.
+
+    Attributes
+    ----------
+    store : StorageManager
+        What saves, loads, changes and removes.
+    frames : Frames
+        What answers the questions below.
 
     Raises
     ------
     StorageError
         If the database cannot be opened.
+    ValueError
+        If an argument is wrong.
 
     Examples
     --------
@@ -55,22 +74,10 @@ class Lab:
         pool_size: int = 5,
         timeout: float = 5.0,
     ) -> None:
+        cache = None if cache_dir is None else arguments.path("cache_dir", cache_dir, "folder")
         self.store = StorageManager(db_path, pool_size, timeout)
-        self._engine = Engine(self.store.pool, None if cache_dir is None else Path(cache_dir).expanduser().resolve())
+        self._engine = Engine(self.store.pool, cache)
         self.frames = Frames(self._engine)
-        self.strategies = self.frames.strategies
-        self.iterations = self.frames.iterations
-        self.best = self.frames.best
-        self.progress = self.frames.progress
-        self.metrics = self.frames.metrics
-        self.trades = self.frames.trades
-        self.by_stock = self.frames.by_stock
-        self.by_period = self.frames.by_period
-        self.equity = self.frames.equity
-        self.returns = self.frames.returns
-        self.suggestions = self.frames.suggestions
-        self.sql = self.frames.sql
-        self.relation = self.frames.relation
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +90,475 @@ class Lab:
     def __repr__(self) -> str:
         return f"Lab({str(self.store.path)!r})"
 
+    # Strategies and iterations ------------------------------------------------------------------------------------
+
+    def strategies(self) -> pd.DataFrame:
+        """Return the strategy versions, the oldest first.
+
+        Returns
+        -------
+        DataFrame
+            One row for each version:
+
+            - strategy_id, name, code: str
+            - parameters: str (JSON)
+            - created_at: datetime64[us, UTC]
+            - parent_strategy_id: str
+            - iterations: int64, their number
+            - best_sharpe_ratio, best_annualized_return, best_max_drawdown, best_win_rate: float64, each the best of
+              any iteration; fractions but for the Sharpe ratio
+            - best_iteration_id: str, by Sharpe ratio
+            - last_run: datetime64[us, UTC]
+
+        Raises
+        ------
+        StorageError
+            If the database cannot be read, or the lab is closed.
+        """
+        return self.frames.strategies()
+
+    def iterations(
+        self,
+        strategy: str | None = None,
+        *,
+        tags: str | Iterable[str] | None = None,
+        starred: bool | None = None,
+        archived: bool | None = None,
+        where: str | None = None,
+        order_by: str | Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return the iterations, the oldest first.
+
+        Parameters
+        ----------
+        strategy
+            The id or the name of a strategy.
+        tags
+            Only iterations that have all of these.
+        starred, archived
+            Only iterations that are, or are not.
+        where
+            An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
+        order_by
+            Columns, each followed by ``desc`` where the largest comes first: ``"sharpe_ratio desc"``. Unknown
+            values come last; what is equal stays in the order of time.
+        limit
+            At most so many rows.
+
+        Returns
+        -------
+        DataFrame
+            One row for each iteration:
+
+            - iteration_id, strategy_id: str
+            - strategy: str, its name
+            - iteration_number: int64
+            - timestamp: datetime64[us, UTC], when it was run
+            - annualized_return: float64, fraction
+            - sharpe_ratio: float64
+            - max_drawdown: float64, fraction, at most 0
+            - win_rate: float64, fraction
+            - total_trades: Int64, closed ones
+            - starred, archived: bool
+            - note: str
+            - tags: str, parted by commas
+
+            then ``param.<name>`` for each parameter and ``metric.<name>`` (float64) for each extra metric of any of
+            the iterations. A parameter is Int64 (UInt64 where it must be), float64, boolean or str: lists, objects,
+            whole numbers beyond 64 bits and mixtures are text as in JSON.
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        QueryError
+            If a condition is wrong, or a column does not exist.
+        ValueError
+            If another argument is wrong.
+        """
+        return self.frames.iterations(
+            strategy, tags=tags, starred=starred, archived=archived, where=where, order_by=order_by, limit=limit
+        )
+
+    def best(
+        self,
+        n: int = 10,
+        by: str = "sharpe_ratio",
+        *,
+        lowest: bool = False,
+        strategy: str | None = None,
+        where: str | None = None,
+    ) -> pd.DataFrame:
+        """Return the best iterations by a metric, the best first; iterations without it are left out.
+
+        Parameters
+        ----------
+        n
+            At most so many.
+        by
+            One of the five metrics, or ``metric.<name>``. The largest value is the best, also of max_drawdown, which
+            is nearer to 0 the smaller the loss.
+        lowest
+            The smallest value is the best, as of an extra metric that counts losses.
+        strategy, where
+            As in `iterations`.
+
+        Returns
+        -------
+        DataFrame
+            With the columns of `iterations`.
+
+        Raises
+        ------
+        StrategyNotFoundError, QueryError, ValueError
+            As in `iterations`; QueryError also if there is no such metric.
+        """
+        return self.frames.best(n, by, lowest=lowest, strategy=strategy, where=where)
+
+    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
+        """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
+
+        Parameters
+        ----------
+        strategy
+            The id of one version; or a name, whose versions follow each other as they were made.
+        by, lowest
+            As in `best`.
+
+        Returns
+        -------
+        DataFrame
+            One row for each iteration:
+
+            - strategy_id: str
+            - iteration_number: int64
+            - iteration_id: str
+            - timestamp: datetime64[us, UTC]
+            - sharpe_ratio: float64, the metric asked for, under its name
+            - best_so_far: float64, this iteration included
+            - is_best: bool, better than all iterations before
+
+        Raises
+        ------
+        StrategyNotFoundError
+            If there is no such strategy.
+        QueryError
+            If no iteration of any strategy has the metric.
+        ValueError
+            If another argument is wrong.
+        """
+        return self.frames.progress(strategy, by, lowest=lowest)
+
+    def metrics(self, iterations: str | Iterable[str] | None = None, *, long: bool = False) -> pd.DataFrame:
+        """Return the metrics of all or some iterations.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all.
+        long
+            One row for each metric, extra metrics included, rather than one row for each iteration.
+
+        Returns
+        -------
+        DataFrame
+            One row for each iteration:
+
+            - iteration_id: str
+            - annualized_return: float64, fraction
+            - sharpe_ratio: float64
+            - max_drawdown: float64, fraction, at most 0
+            - win_rate: float64, fraction
+            - total_trades: Int64, closed ones
+
+            or, if long, one row for each metric of each iteration:
+
+            - iteration_id, name: str
+            - value: float64, NaN where unknown
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an argument is wrong.
+        """
+        return self.frames.metrics(iterations, long=long)
+
+    def suggestions(self, iterations: str | Iterable[str] | None = None, *, status: str | None = None) -> pd.DataFrame:
+        """Return what was suggested to try next, by iteration, high priority first.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all.
+        status
+            Only suggestions that are open, applied or rejected.
+
+        Returns
+        -------
+        DataFrame
+            One row for each suggestion:
+
+            - suggestion_id: int64
+            - iteration_id: str
+            - priority: str (high, medium or low)
+            - description, specific_changes, expected_impact, rationale: str
+            - learning_references: str (JSON)
+            - status: str (open, applied or rejected)
+            - applied_iteration_id: str, the iteration that tried it
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an argument is wrong.
+        """
+        return self.frames.suggestions(iterations, status=status)
+
+    # Trades -------------------------------------------------------------------------------------------------------
+
+    def trades(
+        self,
+        iterations: str | Iterable[str] | None = None,
+        *,
+        stocks: str | Iterable[str] | None = None,
+        since: str | date | datetime | np.datetime64 | None = None,
+        until: str | date | datetime | np.datetime64 | None = None,
+    ) -> pd.DataFrame:
+        """Return trades in the order they were stored.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all.
+        stocks
+            Only these stock codes.
+        since, until
+            Only trades entered on this date or later, or on this date or earlier. A text with a time, and any moment
+            but midnight, is a moment; without an offset it is in UTC.
+
+        Returns
+        -------
+        DataFrame
+            One row for each trade:
+
+            - trade_id: int64
+            - iteration_id, stock_code: str
+            - entry_date: datetime64[us], without a zone; a moment within a day is in UTC
+            - exit_date: datetime64[us], NaT while open
+            - entry_price, exit_price: float64, currency
+            - position_size: float64, negative for short
+            - profit_loss: float64, currency, NaN where unknown
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an argument is wrong.
+        """
+        return self.frames.trades(iterations, stocks=stocks, since=since, until=until)
+
+    def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
+        """Return what each stock brought, in all or some iterations.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all.
+        per_iteration
+            One row for each iteration and stock, rather than for each stock over all the iterations.
+
+        Returns
+        -------
+        DataFrame
+            One row for each stock:
+
+            - iteration_id: str, only if per iteration
+            - stock_code: str
+            - trades: int64, open ones included
+            - closed: int64
+            - win_rate: float64, fraction of the closed trades whose result is known
+            - profit_loss: float64, currency, sum over the closed trades
+            - mean_profit_loss, best_trade, worst_trade: float64, currency, of the closed trades
+            - first_entry, last_exit: datetime64[us]
+
+            NaN where no result is known.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an argument is wrong.
+        """
+        return self.frames.by_stock(iterations, per_iteration=per_iteration)
+
+    def by_period(
+        self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
+    ) -> pd.DataFrame:
+        """Return what was realised in each period, by exit date; open trades do not count.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all.
+        period
+            day, week (from Monday), month, quarter or year.
+        per_iteration
+            One row for each iteration and period, rather than for each period over all the iterations.
+
+        Returns
+        -------
+        DataFrame
+            One row for each period with an exit:
+
+            - iteration_id: str, only if per iteration
+            - period: datetime64[us], its first day
+            - closed: int64, trades
+            - win_rate: float64, fraction of the trades whose result is known
+            - profit_loss: float64, currency, sum
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an argument is wrong.
+        """
+        return self.frames.by_period(iterations, period, per_iteration=per_iteration)
+
+    # Curves -------------------------------------------------------------------------------------------------------
+
+    def equity(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return equity curves side by side.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all that have a curve.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
+            asked for: account value in currency, NaN where the iteration has no point.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an id is no text.
+        """
+        return self.frames.equity(iterations)
+
+    def returns(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the daily returns of equity curves side by side, as they enter the Sharpe ratio.
+
+        Parameters
+        ----------
+        iterations
+            Ids of iterations; by default all that have a curve.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
+            asked for: the fraction that `analysis.daily_returns` gives, NaN where the iteration has none.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no iteration with one of the ids.
+        ValueError
+            If an id is no text.
+        """
+        return self.frames.returns(iterations)
+
+    # SQL ----------------------------------------------------------------------------------------------------------
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        frames: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Return the answer to a SELECT in DuckDB's SQL; it cannot write, and reads no file.
+
+        Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
+
+        Parameters
+        ----------
+        query
+            One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
+            Any other table name means a variable of this name: of the function that asks, of those of the same module
+            that called it, or a global one. It must be a DataFrame of pandas or polars, whose index is left out, or a
+            table of pyarrow. A view wins over a variable.
+        params
+            Values for ``?`` or ``$name`` in it.
+        frames
+            Further tables by name, where variables do not do.
+
+        Returns
+        -------
+        DataFrame
+            The columns of the query: text as str, whole numbers as int64 (Int64 where one is missing), other numbers
+            as float64, dates as datetime64[us], moments as datetime64[us, UTC].
+
+        Raises
+        ------
+        QueryError
+            If it is no SELECT, or DuckDB refuses it.
+        ValueError
+            If another argument is wrong.
+
+        Examples
+        --------
+        >>> watched = pd.DataFrame({"stock_code": ["2330", "2317"]})
+        >>> with Lab(":memory:") as lab:
+        ...     found = lab.sql("SELECT count(*) AS trades FROM trades JOIN watched USING (stock_code)")
+        >>> found["trades"].item()
+        0
+        """
+        return self.frames.sql(query, params, frames=frames)
+
+    def relation(self, view: str) -> duckdb.DuckDBPyRelation:
+        """Return a view as a relation of DuckDB, for tools that work with those.
+
+        The relation, and all that is made of it, shows the moment at which it was handed out, whatever is written
+        later. It is good until the lab is closed or relations of eight later moments were handed out; after that it
+        raises duckdb.Error. It cannot write.
+
+        Parameters
+        ----------
+        view
+            One of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
+
+        Returns
+        -------
+        duckdb.DuckDBPyRelation
+            All rows and columns of the view.
+
+        Raises
+        ------
+        ValueError
+            If there is no such view.
+
+        Examples
+        --------
+        >>> with Lab(":memory:") as lab:
+        ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
+        [(0,)]
+        """
+        return self.frames.relation(view)
+
+    # Files --------------------------------------------------------------------------------------------------------
+
     def export_frames(
         self,
         directory: str | os.PathLike[str],
@@ -93,7 +569,51 @@ class Lab:
         partition_by: str | None = None,
         progress: bool = True,
     ) -> list[Path]:
-        """Write tables to files, all of one moment, and return their paths; see `query.exports.export_frames`."""
+        """Write tables to files named after them, all of one moment, and return the paths.
+
+        Rows pass through in pieces, so that memory does not grow with the book. Each file is written under a temporary
+        name and flushed, and all take their places when the last one is complete: a failed export changes nothing.
+
+        Parameters
+        ----------
+        directory
+            The folder, created if need be. Files of the same names in it are replaced.
+        tables
+            Of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``; by default all.
+        format
+            - ``parquet``: typed; the one for large books.
+            - ``feather``: typed, Arrow's own file format.
+            - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, nothing between the commas where unknown.
+            - ``json``: a list of objects, one a line; infinite figures are the texts "Infinity" and "-Infinity".
+            - ``xlsx``: one sheet a file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
+
+            In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it,
+            for spreadsheets would run it as a formula. Numbers stay as they are.
+        where
+            An SQL condition on the columns of `iterations`: only rows of these iterations are written, and the
+            strategies that they belong to.
+        partition_by
+            ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
+            ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. Rows that belong to
+            no strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of
+            strategies stays one file.
+        progress
+            Show a progress bar on stderr when it takes more than a second.
+
+        Returns
+        -------
+        list of Path
+            The files, or with `partition_by` the folders, in the order of the tables.
+
+        Raises
+        ------
+        ValueError
+            If an argument is wrong, or a table does not fit into a sheet of Excel.
+        QueryError
+            If the condition is wrong.
+        StorageError
+            If a file cannot be written, or the library for Excel is missing.
+        """
         return export_frames(
             self.frames, directory, tables, format, where, partition_by=partition_by, progress=progress
         )
@@ -114,8 +634,16 @@ class Lab:
         """Remove the Parquet cache, which loses nothing but time: the next question builds it anew."""
         self._engine.clear_cache()
 
+    # Widgets ------------------------------------------------------------------------------------------------------
+
     def explore(self) -> Explorer:
-        """Return the explorer: a table of iterations, and the curves, metrics and suggestions of those selected."""
+        """Return the explorer: a table of iterations, and the curves, metrics and suggestions of those selected.
+
+        Returns
+        -------
+        Explorer
+            An ipywidget, shown where it is the last line of a cell; its controls are attributes.
+        """
         from finlab_nb.widgets import Explorer
 
         return Explorer(self.frames, self.store)

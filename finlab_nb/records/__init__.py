@@ -25,6 +25,7 @@ from finlab_nb.records.values import (
     json_text,
     known_keys,
     listed,
+    mapping,
     now,
     number,
     one_of,
@@ -126,7 +127,9 @@ def strategy_record(
         code=text("code", code),
         parameters=parameters_text("parameters", {} if parameters is None else parameters),
         created_at=now(),
-        parent_strategy_id=None if parent_strategy_id is None else text("parent_strategy_id", parent_strategy_id),
+        parent_strategy_id=None
+        if parent_strategy_id is None
+        else text("parent_strategy_id", parent_strategy_id, empty=False),
     )
 
 
@@ -141,7 +144,7 @@ def iteration_record(
     equity: Any = None,
     parameters: Mapping[str, Any] | None = None,
     extra_metrics: Mapping[str, Any] | None = None,
-    tags: Iterable[str] = (),
+    tags: str | Iterable[str] = (),
     note: str | None = None,
     timestamp: datetime | str | None = None,
     applies: Iterable[int] = (),
@@ -182,6 +185,7 @@ def iteration_record(
 
 
 def _metrics_given(metrics: Mapping[str, Any]) -> dict[str, float | int | None]:
+    mapping("metrics", metrics, "a dict of names and numbers")
     known_keys("metrics", metrics, METRICS, " (others belong into extra_metrics)")
     return {name: _metric(name, value) for name, value in metrics.items() if name in METRICS}
 
@@ -203,8 +207,7 @@ def _metric(name: str, value: object) -> float | int | None:
 
 
 def _extra_metrics_record(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    if not isinstance(metrics, Mapping):
-        raise ValueError(f"extra_metrics is {shown(metrics)}; it must be a dict of names and numbers")
+    mapping("extra_metrics", metrics, "a dict of names and numbers")
     return {
         text("extra_metrics name", name, empty=False): None
         if is_missing(value)

@@ -1,7 +1,11 @@
-"""Single values: each check returns the value in its stored form, or raises a ValueError that names the field."""
+"""Single values: each check returns the value in its stored form, or raises a ValueError that names the field.
+
+The message is ``<field> is <value>; it must be <what is allowed>``, with the type behind the value where that is wrong.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +22,7 @@ KEYS_OF_ROWS: Final = frozenset(
     {"trade_id", "metric_id", "equity_id", "suggestion_id", "iteration_id", "applied_iteration_id"}
 )
 
+_LARGEST_WHOLE: Final = 2**63 - 1
 _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = 80
 
@@ -27,41 +32,54 @@ def shown(value: object) -> str:
     return _REPR.repr(value)
 
 
+def refusal(field: str, value: object, wanted: str, *taken: type) -> ValueError:
+    """Return the error for a value that is not as it must be; it shows the type unless that is one of those taken."""
+    kind = "" if isinstance(value, taken) and not isinstance(value, bool) else f" ({type(value).__name__})"
+    return ValueError(f"{field} is {shown(value)}{kind}; it must be {wanted}")
+
+
 def text(field: str, value: object, *, empty: bool = True) -> str:
     """Return the value if it is text that every reader of the file can show."""
-    if not isinstance(value, str):
-        raise ValueError(f"{field} is {shown(value)} ({type(value).__name__}); it must be text")
-    if not empty and not value.strip():
-        raise ValueError(f"{field} is {shown(value)}; it must not be empty")
+    wanted = "text" if empty else "text that is not empty"
+    if not isinstance(value, str) or not (empty or value.strip()):
+        raise refusal(field, value, wanted, str)
     if "\0" in value:
-        raise ValueError(f"{field} holds a NUL character at position {value.index(chr(0))}; remove it")
+        at = value.index("\0")
+        raise refusal(field, value, f"text without NUL characters, but has one at position {at}", str)
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{field} holds half a surrogate pair at position {error.start}; it must be Unicode text"
-        ) from error
+        at = error.start
+        raise refusal(field, value, f"Unicode text, but has half a surrogate pair at position {at}", str) from error
     return str(value)
+
+
+def texts(field: str, value: object) -> list[str]:
+    """Return texts that are not empty, each once, in the order given; a single text is a list of one."""
+    if isinstance(value, str):
+        return [text(field, value, empty=False)]
+    items = listed(field, value, "text, or a list of texts")
+    return list(dict.fromkeys(text(f"{field}[{i}]", item, empty=False) for i, item in enumerate(items)))
 
 
 def flag(field: str, value: object) -> bool:
     """Return a truth value: True or False, nothing that merely looks like one."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    raise ValueError(f"{field} is {shown(value)}; it must be True or False")
+    raise refusal(field, value, "True or False")
 
 
 def one_of(field: str, value: object, allowed: Sequence[str]) -> str:
     """Return the value if it is one of the allowed words."""
     if isinstance(value, str) and value in allowed:
-        return value
-    raise ValueError(f"{field} is {shown(value)}; allowed are {', '.join(map(repr, allowed))}")
+        return str(value)
+    *others, last = map(repr, allowed)
+    raise refusal(field, value, f"{', '.join(others)} or {last}" if others else last, str)
 
 
 def tags_record(field: str, value: object) -> tuple[str, ...]:
     """Check a collection of tags; each counts once, in the order given."""
-    tags = (text(f"{field}[{i}]", tag, empty=False) for i, tag in enumerate(listed(field, value)))
-    return tuple(dict.fromkeys(tags))
+    return tuple(texts(field, value))
 
 
 def timestamp_text(field: str, value: object) -> str:
@@ -73,7 +91,7 @@ def timestamp_text(field: str, value: object) -> str:
         except ValueError as error:
             raise ValueError(f"{field} is {shown(value)}; it must be a date and time in ISO 8601 ({error})") from error
     if is_missing(moment) or not isinstance(moment, datetime):
-        raise ValueError(f"{field} is {shown(value)}; it must be a datetime or ISO 8601 text")
+        raise refusal(field, value, "a datetime or ISO 8601 text")
     try:
         return utc_text(moment if moment.tzinfo is None else moment.astimezone(UTC))
     except OverflowError as error:
@@ -87,9 +105,7 @@ def now() -> str:
 
 def parameters_text(field: str, value: object) -> str:
     """Return parameters as JSON text of an object."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{field} is {shown(value)}; it must be a dict of names and values")
-    return json_text(field, dict(value))
+    return json_text(field, dict(mapping(field, value, "a dict of names and values")))
 
 
 def utc_text(moment: datetime) -> str:
@@ -97,12 +113,15 @@ def utc_text(moment: datetime) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def whole(field: str, value: object, least: int) -> int:
+def whole(field: str, value: object, least: int, most: int = _LARGEST_WHOLE) -> int:
     """Return a whole number of at least `least` that fits 64 bits; 3.0 counts as 3, True as nothing."""
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if is_number and least <= value < 2**63 and value == int(value):  # type: ignore[operator,call-overload]
-        return int(value)  # type: ignore[call-overload,no-any-return]
-    raise ValueError(f"{field} is {shown(value)}; it must be a whole number of at least {least}")
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError, ValueError):  # infinity and NaN
+            found = int(value)
+            if found == value and least <= found <= most:
+                return found
+    wanted = f"of at least {least}" if most == _LARGEST_WHOLE else f"from {least} to {most}"
+    raise refusal(field, value, f"a whole number {wanted}", int, float, np.integer, np.floating)
 
 
 def is_missing(value: object) -> bool:
@@ -116,7 +135,7 @@ def number(field: str, value: object, *, infinite: bool = False) -> float:
     """Return a number as a float; text, truth values and NaN are none."""
     wanted = "a number" if infinite else "a finite number"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating, Decimal)):
-        raise ValueError(f"{field} is {shown(value)} ({type(value).__name__}); it must be {wanted}")
+        raise refusal(field, value, wanted)
     try:
         number = float(value)
     except (OverflowError, ValueError) as error:
@@ -157,10 +176,17 @@ def _plain(field: str, value: object) -> object:
     raise ValueError(f"{field} is {shown(value)} ({type(value).__name__}); JSON holds text, numbers, lists and dicts")
 
 
-def listed(field: str, value: object) -> Iterable[Any]:
+def listed(field: str, value: object, wanted: str = "a list") -> Iterable[Any]:
     """Return a collection of items; a text or a dict is none."""
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise ValueError(f"{field} is {shown(value)}; it must be a list")
+    if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
+        raise refusal(field, value, wanted)
+    return value
+
+
+def mapping(field: str, value: object, wanted: str) -> Mapping[Any, Any]:
+    """Return a dict, or whatever else maps keys to values."""
+    if not isinstance(value, Mapping):
+        raise refusal(field, value, wanted)
     return value
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from finlab_nb.records import SUGGESTION_STATES, flag, iteration_record, one_of, strategy_record, tags_record, text
-from finlab_nb.records.values import whole
+from finlab_nb.records import SUGGESTION_STATES, arguments, iteration_record, strategy_record
 from finlab_nb.store import check, interchange, loading, saving, searching, upgrade
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
@@ -50,12 +49,14 @@ class StorageManager:
     """
 
     def __init__(self, db_path: str | os.PathLike[str], pool_size: int = 5, timeout: float = 5.0) -> None:
+        self.path = arguments.path("db_path", db_path)
+        size = arguments.whole("pool_size", pool_size, 1)
+        patience = arguments.quantity("timeout", timeout, "seconds", infinite=True)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if os.fspath(db_path) == ":memory:":
             self._folder = tempfile.TemporaryDirectory(prefix="finlab_nb_", ignore_cleanup_errors=True)
-            db_path = Path(self._folder.name, "memory.db")
-        self.path = Path(db_path).expanduser().resolve()
-        self.pool = ConnectionPool(self.path, pool_size, timeout, upgrade.prepare, SchemaWatch(self.path))
+            self.path = Path(self._folder.name, "memory.db").resolve()
+        self.pool = ConnectionPool(self.path, size, patience, upgrade.prepare, SchemaWatch(self.path))
         self.timings = Timings()
 
     def __enter__(self) -> Self:
@@ -82,6 +83,16 @@ class StorageManager:
         Inside another transaction of this thread it is a savepoint, which can fail alone. Nothing is durable
         before the outermost one has ended.
 
+        Yields
+        ------
+        StorageManager
+            This one.
+
+        Raises
+        ------
+        StorageError
+            If the store is closed, or the database cannot be written.
+
         Examples
         --------
         >>> with StorageManager(":memory:") as store, store.transaction():
@@ -101,7 +112,7 @@ class StorageManager:
         parameters: Mapping[str, Any] | None = None,
         parent_strategy_id: str | None = None,
     ) -> str:
-        """Store one version of a strategy and return its id, a UUID of version 7.
+        """Store one version of a strategy and return its id; when this has returned it is durable.
 
         Parameters
         ----------
@@ -111,6 +122,11 @@ class StorageManager:
             Names and values that JSON can hold.
         parent_strategy_id
             The version that this one was made from.
+
+        Returns
+        -------
+        str
+            The strategy_id, a UUID of version 7.
 
         Raises
         ------
@@ -137,7 +153,7 @@ class StorageManager:
         equity: Any = None,
         parameters: Mapping[str, Any] | None = None,
         extra_metrics: Mapping[str, Any] | None = None,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         note: str | None = None,
         timestamp: datetime | str | None = None,
         applies: Iterable[int] = (),
@@ -150,7 +166,7 @@ class StorageManager:
             The strategy version that was run.
         iteration_number
             From 1; by default the next one of the strategy.
-        code, parameters
+        code
             What was run; by default the strategy's.
         metrics
             Of ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most 0), ``win_rate`` (fraction) and
@@ -164,14 +180,23 @@ class StorageManager:
             expected_impact, rationale`` (text), ``learning_references`` (list) and ``status``.
         equity
             Account value in currency: Series by date, dict, DataFrame or list of dicts with ``date, equity``.
+        parameters
+            Names and values that JSON can hold, with which it was run; by default the strategy's.
         extra_metrics
             Further figures by name; infinity is allowed here.
-        tags, note
+        tags
+            One word or several, as free text.
+        note
             Free text.
         timestamp
             When it was run, taken as UTC without an offset; by default now.
         applies
             Ids of the suggestions that this iteration tries: each becomes applied, by this one.
+
+        Returns
+        -------
+        str
+            The iteration_id, a UUID of version 7.
 
         Raises
         ------
@@ -208,16 +233,23 @@ class StorageManager:
         iterations
             Dicts of the arguments of `save_iteration`.
 
+        Returns
+        -------
+        list of str
+            The ids, in the order given.
+
         Raises
         ------
         ValueError, StrategyNotFoundError, SuggestionNotFoundError
             As `save_iteration`; the message begins with the position. Nothing is stored.
         """
+        wanted = arguments.listed("iterations", iterations, "a list of dicts")
         ids = []
         with saving.writing(self.pool) as connection:
-            for position, arguments in enumerate(iterations):
+            for position, given in enumerate(wanted):
+                arguments.mapping(f"iterations[{position}]", given, "a dict of the arguments of save_iteration")
                 try:
-                    iteration = iteration_record(**arguments)
+                    iteration = iteration_record(**given)
                     saving.insert_iteration(connection, iteration)
                 except (ValueError, TypeError, LookupError) as error:
                     kind = ValueError if isinstance(error, TypeError) else type(error)
@@ -229,25 +261,63 @@ class StorageManager:
 
     @timed
     def load_strategy(self, strategy_id: str) -> dict[str, Any]:
-        """Return a strategy version: strategy_id, name, code, parameters (dict), created_at, parent_strategy_id.
+        """Return a strategy version.
+
+        Parameters
+        ----------
+        strategy_id
+            The strategy version.
+
+        Returns
+        -------
+        dict
+            strategy_id, name, code, parameters (dict), created_at (ISO 8601, UTC), parent_strategy_id (None where
+            there is none).
 
         Raises
         ------
         StrategyNotFoundError
             If there is none with this id.
+        ValueError
+            If the id is no text, or empty.
         """
+        wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
-            return loading.strategy(connection, strategy_id)
+            return loading.strategy(connection, wanted)
 
     @timed
     def find_strategies(self, name: str) -> list[dict[str, Any]]:
-        """Return the strategy versions of this very name, the oldest first, as `load_strategy` does."""
+        """Return the strategy versions of this very name, the oldest first.
+
+        Parameters
+        ----------
+        name
+            The name, in the very letters.
+
+        Returns
+        -------
+        list of dict
+            Each as `load_strategy` gives it; empty if there is none.
+
+        Raises
+        ------
+        ValueError
+            If the name is no text, or empty.
+        """
+        wanted = arguments.filled_text("name", name)
         with self.pool.read() as connection:
-            return loading.strategies_by_name(connection, name)
+            return loading.strategies_by_name(connection, wanted)
 
     @timed
     def search_strategies(self, words: str, limit: int = 50) -> list[dict[str, Any]]:
         r"""Return the strategy versions that have all these words in name or code, in any case, the best match first.
+
+        Parameters
+        ----------
+        words
+            Words, or parts of words, with spaces between them.
+        limit
+            At most so many versions.
 
         Returns
         -------
@@ -267,14 +337,19 @@ class StorageManager:
         ...     [(found["line"], found["snippet"]) for found in store.search_strategies("rolling 動量")]
         [(2, 'signal = close.«rolling»(60).mean()')]
         """
-        wanted = text("words", words, empty=False).split()
-        most = whole("limit", limit, 1)
+        wanted = arguments.filled_text("words", words).split()
+        most = arguments.whole("limit", limit, 1)
         with self.pool.read() as connection:
             return searching.strategies(connection, wanted, most)
 
     @timed
     def lineage(self, strategy_id: str) -> list[dict[str, Any]]:
         """Return a strategy version with all that it was made from and all that was made from it.
+
+        Parameters
+        ----------
+        strategy_id
+            The strategy version.
 
         Returns
         -------
@@ -287,13 +362,21 @@ class StorageManager:
         ------
         StrategyNotFoundError
             If there is no such strategy.
+        ValueError
+            If the id is no text, or empty.
         """
+        wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
-            return searching.lineage(connection, strategy_id)
+            return searching.lineage(connection, wanted)
 
     @timed
     def load_iteration(self, iteration_id: str) -> dict[str, Any]:
         """Return an iteration with everything that belongs to it.
+
+        Parameters
+        ----------
+        iteration_id
+            The iteration.
 
         Returns
         -------
@@ -306,21 +389,38 @@ class StorageManager:
         ------
         IterationNotFoundError
             If there is none with this id.
+        ValueError
+            If the id is no text, or empty.
         """
+        wanted = arguments.filled_text("iteration_id", iteration_id)
         with self.pool.read() as connection:
-            return loading.iteration(connection, iteration_id)
+            return loading.iteration(connection, wanted)
 
     @timed
     def load_strategy_history(self, strategy_id: str) -> list[dict[str, Any]]:
         """Return the iterations of a strategy version by number, without their trades, equity and suggestions.
 
+        Parameters
+        ----------
+        strategy_id
+            The strategy version.
+
+        Returns
+        -------
+        list of dict
+            iteration_id, strategy_id, iteration_number, code, timestamp (ISO 8601, UTC), parameters, metrics (the
+            five), extra_metrics, tags, note, starred, archived.
+
         Raises
         ------
         StrategyNotFoundError
             If there is no such strategy.
+        ValueError
+            If the id is no text, or empty.
         """
+        wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
-            return loading.history(connection, strategy_id)
+            return loading.history(connection, wanted)
 
     # Changing -----------------------------------------------------------------------------------------------------
 
@@ -332,10 +432,21 @@ class StorageManager:
         note: str | None = None,
         starred: bool | None = None,
         archived: bool | None = None,
-        add_tags: Iterable[str] = (),
-        remove_tags: Iterable[str] = (),
+        add_tags: str | Iterable[str] = (),
+        remove_tags: str | Iterable[str] = (),
     ) -> None:
-        """Change what a researcher writes on an iteration; what is None stays, an empty note is removed.
+        """Change what a researcher writes on an iteration.
+
+        Parameters
+        ----------
+        iteration_id
+            The iteration.
+        note
+            Free text; an empty one removes the note, None leaves it.
+        starred, archived
+            Whether it is; None leaves it.
+        add_tags, remove_tags
+            One tag or several. A tag that is in both is there afterwards.
 
         Raises
         ------
@@ -344,48 +455,67 @@ class StorageManager:
         IterationNotFoundError
             If there is no such iteration.
         """
-        text("iteration_id", iteration_id)
+        wanted = arguments.filled_text("iteration_id", iteration_id)
         changes: dict[str, object] = {}
         if note is not None:
-            changes["note"] = text("note", note) or None
+            changes["note"] = arguments.text("note", note) or None
         if starred is not None:
-            changes["starred"] = flag("starred", starred)
+            changes["starred"] = arguments.flag("starred", starred)
         if archived is not None:
-            changes["archived"] = flag("archived", archived)
-        added, removed = tags_record("add_tags", add_tags), tags_record("remove_tags", remove_tags)
+            changes["archived"] = arguments.flag("archived", archived)
+        added, removed = arguments.texts("add_tags", add_tags), arguments.texts("remove_tags", remove_tags)
         with saving.writing(self.pool) as connection:
-            saving.annotate(connection, iteration_id, changes, added, removed)
+            saving.annotate(connection, wanted, changes, added, removed)
 
     @timed
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
-        """Record what became of a suggestion: open, applied (by an iteration, where known) or rejected.
+        """Record what became of a suggestion.
+
+        Parameters
+        ----------
+        suggestion_id
+            The suggestion: a number, as `load_iteration` and `Lab.suggestions` give it.
+        status
+            open, applied or rejected.
+        applied_iteration_id
+            The iteration that applied it, where known; only with the status applied.
 
         Raises
         ------
         ValueError
-            If the status is another word, or an iteration is named that did not apply it.
+            If an argument is wrong, or an iteration is named that did not apply it.
         SuggestionNotFoundError, IterationNotFoundError
             If there is no such suggestion or iteration.
         """
-        one_of("status", status, SUGGESTION_STATES)
-        if applied_iteration_id is not None and status != "applied":
-            raise ValueError(
-                f"applied_iteration_id is {applied_iteration_id!r}; it goes with the status 'applied' only"
-            )
+        wanted = arguments.whole("suggestion_id", suggestion_id, 1)
+        state = arguments.one_of("status", status, SUGGESTION_STATES)
+        applied = None
+        if applied_iteration_id is not None:
+            applied = arguments.filled_text("applied_iteration_id", applied_iteration_id)
+            if state != "applied":
+                raise ValueError(f"applied_iteration_id is {applied!r}; it must be None unless the status is 'applied'")
         with saving.writing(self.pool) as connection:
-            saving.set_suggestion_status(connection, suggestion_id, status, applied_iteration_id)
+            saving.set_suggestion_status(connection, wanted, state, applied)
 
     @timed
     def delete_iteration(self, iteration_id: str) -> None:
         """Remove an iteration with its metrics, trades, equity, suggestions and tags.
 
+        Parameters
+        ----------
+        iteration_id
+            The iteration.
+
         Raises
         ------
         IterationNotFoundError
             If there is no such iteration.
+        ValueError
+            If the id is no text, or empty.
         """
+        wanted = arguments.filled_text("iteration_id", iteration_id)
         with saving.writing(self.pool) as connection:
-            saving.delete_iteration(connection, iteration_id)
+            saving.delete_iteration(connection, wanted)
 
     @timed
     def delete_strategy(self, strategy_id: str, *, cascade: bool = False) -> None:
@@ -404,18 +534,20 @@ class StorageManager:
             If there is no such strategy.
         StorageError
             If it has iterations or children, and they are not to be removed. Nothing was.
+        ValueError
+            If an argument is wrong.
         """
-        wanted = flag("cascade", cascade)
+        wanted, with_all = arguments.filled_text("strategy_id", strategy_id), arguments.flag("cascade", cascade)
         with saving.writing(self.pool) as connection:
-            saving.delete_strategy(connection, strategy_id, cascade=wanted)
+            saving.delete_strategy(connection, wanted, cascade=with_all)
 
     # Exchanging ---------------------------------------------------------------------------------------------------
 
     @timed
     def export_results(
-        self, iteration_ids: Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
+        self, iteration_ids: str | Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
     ) -> Path:
-        """Write runs to an export file (JSON, format 1.0) and return its absolute path.
+        """Write iterations to an export file (JSON, format 1.0) and return its absolute path.
 
         The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
         iteration and the strategies that it descends from. It is durable when this has returned; a file of this name is
@@ -424,11 +556,16 @@ class StorageManager:
         Parameters
         ----------
         iteration_ids
-            The iterations, in the order wanted; one named twice is written once.
+            One iteration or several, in the order wanted; one named twice is written once.
         path
             The file; its name ends in ``.json``, ``.json.gz`` or ``.json.zst`` and says how it is packed.
         progress
             Show a progress bar on stderr when it takes more than a second.
+
+        Returns
+        -------
+        Path
+            The file.
 
         Raises
         ------
@@ -437,7 +574,7 @@ class StorageManager:
         StorageError
             If the file cannot be written, or an iteration cannot be expressed in the format.
         ValueError
-            If the path has another ending or belongs to the database.
+            If an argument is wrong, also if the path has another ending or belongs to a database.
 
         Examples
         --------
@@ -466,6 +603,11 @@ class StorageManager:
             starred, archived, tags, status of suggestions) is not compared and stays as the store has it.
         progress
             Show a progress bar on stderr when it takes more than a second.
+
+        Returns
+        -------
+        list of str
+            The ids of the iterations, as stored.
 
         Raises
         ------
@@ -502,8 +644,13 @@ class StorageManager:
         list of dict
             table, row (its rowid), column, value, problem. Where another program has changed the table itself, row
             and value are None, so is the column where it is not about one, and its values are not looked at.
+
+        Raises
+        ------
+        ValueError
+            If the limit is no whole number of at least 1.
         """
-        most = whole("limit", limit, 1)
+        most = arguments.whole("limit", limit, 1)
         with self.pool.read(watched=False) as connection:
             return check.findings(connection, most)
 

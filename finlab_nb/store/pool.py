@@ -100,13 +100,9 @@ class ConnectionPool:
         prepare: Callable[[sqlite3.Connection, Path], None] | None = None,
         watch: SchemaWatch | None = None,
     ) -> None:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"pool_size is {size!r}; it must be a whole number of at least 1")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds, 0 or more")
         self.path = path
         self.size = size
-        self.timeout = float(timeout)
+        self.timeout = timeout
         self.waits = 0
         self.longest_wait = 0.0
         self._prepare = prepare

@@ -13,6 +13,7 @@ from finlab_nb.errors import IterationNotFoundError, StorageError
 from finlab_nb.figures import EquityInfo, equity_figure, equity_info, themed_svg
 from finlab_nb.figures.equity import MOST_NAMED_CURVES
 from finlab_nb.figures.theme import LINE_STYLES, PALETTE
+from finlab_nb.records import arguments
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.comparison import PARAMETER, comparison_html, comparison_info
 from finlab_nb.widgets.formatting import escaped
@@ -87,10 +88,8 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         return [str(iteration_id) for iteration_id in self.table.selected]
 
     @selected.setter
-    def selected(self, iteration_ids: Iterable[str]) -> None:
-        if isinstance(iteration_ids, str):
-            raise ValueError(f"selected takes a list of iteration ids, not the text {iteration_ids!r}")
-        wanted = list(dict.fromkeys(iteration_ids))
+    def selected(self, iteration_ids: str | Iterable[str]) -> None:
+        wanted = arguments.texts("selected", iteration_ids)
         if any(iteration_id not in self._iterations.index for iteration_id in wanted):
             self._read()
         for iteration_id in wanted:

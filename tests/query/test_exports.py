@@ -209,13 +209,9 @@ def test_a_failed_export_leaves_the_old_files_and_nothing_else(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tables": "orders"}, "tables is 'orders'; allowed are 'strategies'"),
-        ({"tables": [1]}, "tables holds 1; it must be text"),
-        ({"format": "pickle"}, "format is 'pickle'; allowed are 'parquet'"),
-        ({"partition_by": "month"}, "partition_by is 'month'; allowed are 'strategy'"),
-        ({"partition_by": "strategy", "format": "csv"}, "partition_by goes with format 'parquet' only"),
+        ({"tables": ["trades", "orders"]}, "tables is 'orders'; it must be 'strategies', .* or 'tags'"),
+        ({"partition_by": "strategy", "format": "csv"}, "format is 'csv'; it must be 'parquet' with partition_by"),
         ({"where": "  "}, "where is '  '"),
-        ({"directory": 5}, "directory is 5; it must be the path of a folder"),
         ({"directory": "a\0b"}, "directory is"),
     ],
 )

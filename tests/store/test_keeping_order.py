@@ -170,11 +170,6 @@ def test_search_follows_changes_by_any_program(store: fl.StorageManager) -> None
     assert _found(store, "third") == []
 
 
-def test_a_search_without_words_is_refused(store: fl.StorageManager) -> None:
-    with pytest.raises(ValueError, match="words is '  '; it must not be empty"):
-        store.search_strategies("  ")
-
-
 # Descent --------------------------------------------------------------------------------------------------------------
 
 

@@ -388,8 +388,3 @@ def test_a_read_only_folder_is_refused_with_advice(closed, tmp_path, monkeypatch
     monkeypatch.setattr(Path, "open", denied)  # root, who may run this test, can write everywhere
     with pytest.raises(fl.StorageError, match="make the folder and the file writable"):
         fl.restore_backup(closed[1], tmp_path / "new.db")
-
-
-def test_force_must_be_true_or_false(closed):
-    with pytest.raises(ValueError, match="force"):
-        fl.restore_backup(closed[1], closed[0], force="yes")

@@ -214,8 +214,8 @@ def test_a_suggestion_remembers_what_became_of_it(store: fl.StorageManager) -> N
     store.set_suggestion_status(suggestion["suggestion_id"], "applied", other)
     (suggestion,) = store.load_iteration(run)["suggestions"]
     assert (suggestion["status"], suggestion["applied_iteration_id"]) == ("applied", other)
-    with pytest.raises(ValueError, match="status is 'done'; allowed are 'open', 'applied', 'rejected'"):
-        store.set_suggestion_status(suggestion["suggestion_id"], "done")
+    with pytest.raises(ValueError, match=r"applied_iteration_id is .*; it must be None unless the status is 'applied'"):
+        store.set_suggestion_status(suggestion["suggestion_id"], "rejected", other)
     with pytest.raises(fl.SuggestionNotFoundError, match="suggestion_id is 999"):
         store.set_suggestion_status(999, "rejected")
 

@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 from finlab_nb.query.exports.formats import FORMATS, Format, select
 from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
-from finlab_nb.query.frames import arguments
 from finlab_nb.query.frames.iterations_table import iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.interruptible import stop_if_interrupted
 from finlab_nb.query.tables import TABLES, Table, literal
-from finlab_nb.records import new_id
+from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.interchange.files import ProgressBar
 
@@ -47,53 +46,7 @@ def export_frames(
     partition_by: str | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Write tables to files named after them, all of one moment, and return the paths.
-
-    Rows pass through in pieces, so that memory does not grow with the book. Each file is written under a temporary
-    name and flushed, and all take their places when the last one is complete: a failed export changes nothing.
-
-    Parameters
-    ----------
-    frames
-        The questions to ask.
-    directory
-        The folder, created if need be. Files of the same names in it are replaced.
-    tables
-        Of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``; by default all.
-    format
-        - ``parquet``: typed; the one for large books.
-        - ``feather``: typed, Arrow's own file format.
-        - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, nothing between the commas where unknown.
-        - ``json``: a list of objects, one a line; infinite figures are the texts "Infinity" and "-Infinity".
-        - ``xlsx``: one sheet a file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
-
-        In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it, for
-        spreadsheets would run it as a formula. Numbers stay as they are.
-    where
-        An SQL condition on the columns of `Frames.iterations`: only rows of these iterations are written, and the
-        strategies that they belong to.
-    partition_by
-        ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
-        ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. Rows that belong to no
-        strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of strategies
-        stays one file.
-    progress
-        Show a progress bar on stderr when it takes more than a second.
-
-    Returns
-    -------
-    list of Path
-        The files, or with `partition_by` the folders, in the order of the tables.
-
-    Raises
-    ------
-    ValueError
-        If an argument is wrong, or a table does not fit into a sheet of Excel.
-    QueryError
-        If the condition is wrong.
-    StorageError
-        If a file cannot be written, or the library for Excel is missing.
-    """
+    """See `Lab.export_frames`."""
     chosen = list(TABLES) if tables is None else arguments.texts("tables", tables)
     for name in chosen:
         arguments.one_of("tables", name, list(TABLES))
@@ -103,28 +56,21 @@ def export_frames(
         and arguments.one_of("partition_by", partition_by, ["strategy"])
         and format != "parquet"
     ):
-        raise ValueError(f"partition_by goes with format 'parquet' only, not with {format!r}")
+        raise ValueError(f"format is {format!r}; it must be 'parquet' with partition_by")
     if format == "xlsx":
         load_xlsxwriter()
     condition = None if where is None else where_text(where)
-    folder = _folder(directory)
+    folder = arguments.path("directory", directory, "folder")
+    shown = arguments.flag("progress", progress)
 
     def question(views: Views) -> list[Path]:
         if condition is not None:
             _choose(views, condition)
         with translated_os_errors(folder):
             export = _Export(views, folder, form, condition is not None, partition_by is not None)
-            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=progress)
+            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=shown)
 
     return frames.ask(question)
-
-
-def _folder(directory: str | os.PathLike[str]) -> Path:
-    if not isinstance(directory, (str, os.PathLike)) or not isinstance(os.fspath(directory), str):
-        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
-    if "\0" in os.fspath(directory) or not os.fspath(directory):
-        raise ValueError(f"directory is {directory!r}; it must be the path of a folder")
-    return Path(directory).expanduser().resolve()
 
 
 def _choose(views: Views, condition: str) -> None:
@@ -225,10 +171,12 @@ def _refuse_own(target: Path, database: Path, cache: Path) -> None:
     """Refuse to write over the database, or where its cache is tidied up."""
     if target in {database.with_name(database.name + companion) for companion in _COMPANIONS}:
         raise ValueError(
-            f"directory is {str(target.parent)!r}, where {target.name} is the open database; choose another"
+            f"directory is {str(target.parent)!r}; it must be another folder: here {target.name} is the open database"
         )
     if target.is_relative_to(cache):
-        raise ValueError(f"directory is {str(target.parent)!r}, inside the cache of the database; choose another")
+        raise ValueError(
+            f"directory is {str(target.parent)!r}; it must be another folder: this one is inside the cache"
+        )
 
 
 def _put_in_place(draft: Path, target: Path) -> None:

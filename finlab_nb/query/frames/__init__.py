@@ -15,7 +15,7 @@ __all__ = ["Frames"]
 
 
 class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
-    """Answers over one store, each of its newest moment.
+    """Answers over one store, each of its newest moment; `Lab` describes each question.
 
     Values that another program wrote and that are no number, date or JSON are missing in an answer; one
     BadDataWarning an answer counts them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -11,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from finlab_nb.analysis import daily_returns
-from finlab_nb.query.frames.arguments import Ids, texts
 from finlab_nb.query.frames.questions import Questions, Views, among
+from finlab_nb.records import arguments
 
 _IDS: Final = "SELECT DISTINCT iteration_id FROM equity WHERE iteration_id IS NOT NULL ORDER BY 1"
 _POINTS: Final = """
@@ -43,46 +44,12 @@ class _Points:
 class CurveFrames(Questions):
     """Equity curves and their daily returns, side by side."""
 
-    def equity(self, iterations: Ids = None) -> pd.DataFrame:
-        """Return equity curves side by side.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all that have a curve.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by date; one column an iteration, named by its id, in the order asked for: account value in
-            currency, NaN where the iteration has no point.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+    def equity(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """See `Lab.equity`."""
         return self._points(iterations).wide()
 
-    def returns(self, iterations: Ids = None) -> pd.DataFrame:
-        """Return the daily returns of equity curves side by side, as they enter the Sharpe ratio.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all that have a curve.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by date; one column an iteration, named by its id, in the order asked for: the fraction that
-            `analysis.daily_returns` gives, NaN where the iteration has none.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+    def returns(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """See `Lab.returns`."""
         points = self._points(iterations)
         bounds = np.searchsorted(points.places, np.arange(len(points.ids) + 1))
         returns = [
@@ -97,8 +64,8 @@ class CurveFrames(Questions):
             np.concatenate(empty + [one.to_numpy() for one in returns]),
         ).wide()
 
-    def _points(self, iterations: Ids) -> _Points:
-        wanted = None if iterations is None else texts("iterations", iterations)
+    def _points(self, iterations: str | Iterable[str] | None) -> _Points:
+        wanted = None if iterations is None else arguments.texts("iterations", iterations)
 
         def question(views: Views) -> _Points:
             if wanted is None:

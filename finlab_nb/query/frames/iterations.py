@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query.frames import arguments
-from finlab_nb.query.frames.arguments import Ids, Texts
+from finlab_nb.query.frames.columns import listed_names, ordering
 from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_table
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.tables import literal, quoted
-from finlab_nb.records import METRICS, SUGGESTION_STATES
+from finlab_nb.records import METRICS, SUGGESTION_STATES, arguments
 
 _STRATEGIES: Final = """
     SELECT strategy_id, name, code, parameters, created_at, parent_strategy_id,
@@ -62,70 +61,29 @@ class IterationFrames(Questions):
     """Strategies, iterations, their metrics and suggestions."""
 
     def strategies(self) -> pd.DataFrame:
-        """Return the strategy versions, the oldest first.
-
-        Returns
-        -------
-        DataFrame
-            strategy_id, name, code, parameters (JSON), created_at, parent_strategy_id; of the iterations: iterations
-            (their number), the best_sharpe_ratio, best_annualized_return, best_max_drawdown and best_win_rate of any
-            iteration, best_iteration_id (by Sharpe ratio) and last_run.
-        """
+        """See `Lab.strategies`."""
         return self.ask(lambda views: views.frame(_STRATEGIES))
 
     def iterations(
         self,
         strategy: str | None = None,
         *,
-        tags: Texts | None = None,
+        tags: str | Iterable[str] | None = None,
         starred: bool | None = None,
         archived: bool | None = None,
         where: str | None = None,
-        order_by: str | Sequence[str] | None = None,
+        order_by: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return the iterations, the oldest first.
-
-        Parameters
-        ----------
-        strategy
-            The id or the name of a strategy.
-        tags
-            Only iterations that have all of these.
-        starred, archived
-            Only iterations that are, or are not.
-        where
-            An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
-        order_by
-            Columns, each followed by ``desc`` where the largest comes first: ``"sharpe_ratio desc"``. Unknown
-            values come last; what is equal stays in the order of time.
-        limit
-            At most so many rows.
-
-        Returns
-        -------
-        DataFrame
-            iteration_id, strategy_id, strategy (name), iteration_number, timestamp, the five metrics, starred,
-            archived, note, tags (text, parted by commas), ``param.<name>`` for each parameter and ``metric.<name>``
-            for each extra metric of any of the iterations. A parameter is Int64 (UInt64 where it must be), float64,
-            boolean or text: lists, objects, whole numbers beyond 64 bits and mixtures are text as in JSON.
-
-        Raises
-        ------
-        StrategyNotFoundError
-            If there is no such strategy.
-        QueryError
-            If a condition is wrong, or a column does not exist.
-        ValueError
-            If another argument is wrong.
-        """
+        """See `Lab.iterations`."""
         condition, values = _condition(strategy, tags, starred, archived)
         filtered = where_text(where)
+        terms = [] if order_by is None else arguments.texts("order_by", order_by)
         most = None if limit is None else arguments.whole("limit", limit, 0)
 
         def question(views: Views) -> pd.DataFrame:
             table = _table(views, condition, values)
-            order = arguments.ordering(order_by, table.names)
+            order = ordering("order_by", terms, table.names)
             return _selected(views, table, where=filtered, order=order, limit=most)
 
         return self.ask(question)
@@ -139,32 +97,9 @@ class IterationFrames(Questions):
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
-        """Return the best iterations by a metric, the best first; iterations without it are left out.
-
-        Parameters
-        ----------
-        n
-            At most so many.
-        by
-            One of the five metrics, or ``metric.<name>``. The largest value is the best, also of max_drawdown, which
-            is nearer to 0 the smaller the loss.
-        lowest
-            The smallest value is the best, as of an extra metric that counts losses.
-        strategy, where
-            As in `iterations`.
-
-        Returns
-        -------
-        DataFrame
-            As of `iterations`.
-
-        Raises
-        ------
-        StrategyNotFoundError, QueryError, ValueError
-            As in `iterations`.
-        """
+        """See `Lab.best`."""
         most = arguments.whole("n", n, 1)
-        direction = "ASC" if arguments.truth("lowest", lowest) else "DESC"
+        direction = "ASC" if arguments.flag("lowest", lowest) else "DESC"
         condition, values = _condition(strategy)
         filtered = where_text(where)
 
@@ -177,30 +112,9 @@ class IterationFrames(Questions):
         return self.ask(question)
 
     def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
-        """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
-
-        Parameters
-        ----------
-        strategy
-            The id of one version; or a name, whose versions follow each other as they were made.
-        by, lowest
-            As in `best`.
-
-        Returns
-        -------
-        DataFrame
-            strategy_id, iteration_number, iteration_id, timestamp, the metric under its name, best_so_far (this
-            iteration included) and is_best (better than all iterations before).
-
-        Raises
-        ------
-        StrategyNotFoundError
-            If there is no such strategy.
-        QueryError
-            If no iteration of any strategy has the metric.
-        """
-        chosen = arguments.one_text("strategy", strategy)
-        least = arguments.truth("lowest", lowest)
+        """See `Lab.progress`."""
+        chosen = arguments.filled_text("strategy", strategy)
+        least = arguments.flag("lowest", lowest)
         best, better = ("min", "<") if least else ("max", ">")
 
         def question(views: Views) -> pd.DataFrame:
@@ -212,43 +126,12 @@ class IterationFrames(Questions):
 
         return self.ask(question)
 
-    def metrics(self, iterations: Ids = None, *, long: bool = False) -> pd.DataFrame:
-        """Return the metrics of all or some iterations.
+    def metrics(self, iterations: str | Iterable[str] | None = None, *, long: bool = False) -> pd.DataFrame:
+        """See `Lab.metrics`."""
+        return self.of_iterations(_LONG_METRICS if arguments.flag("long", long) else _METRICS, iterations)
 
-        Returns
-        -------
-        DataFrame
-            iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades; or, if `long`,
-            iteration_id, name, value, the extra metrics included.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
-        return self.of_iterations(_LONG_METRICS if arguments.truth("long", long) else _METRICS, iterations)
-
-    def suggestions(self, iterations: Ids = None, *, status: str | None = None) -> pd.DataFrame:
-        """Return suggestions of all or some iterations, high priority first within an iteration.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        status
-            Only those that are open, applied or rejected.
-
-        Returns
-        -------
-        DataFrame
-            suggestion_id, iteration_id, priority, description, specific_changes, expected_impact, rationale,
-            learning_references (JSON), status, applied_iteration_id.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
+    def suggestions(self, iterations: str | Iterable[str] | None = None, *, status: str | None = None) -> pd.DataFrame:
+        """See `Lab.suggestions`."""
         if status is None:
             return self.of_iterations(_SUGGESTIONS, iterations)
         wanted = {"status": arguments.one_of("status", status, SUGGESTION_STATES)}
@@ -257,20 +140,20 @@ class IterationFrames(Questions):
 
 def _condition(
     strategy: str | None = None,
-    tags: Texts | None = None,
+    tags: str | Iterable[str] | None = None,
     starred: bool | None = None,
     archived: bool | None = None,
 ) -> tuple[str, dict[str, Any]]:
     conditions, values = ["true"], dict[str, Any]()
     if strategy is not None:
         conditions.append(_OF_STRATEGY)
-        values["strategy"] = arguments.one_text("strategy", strategy)
+        values["strategy"] = arguments.filled_text("strategy", strategy)
     if tags is not None:
         conditions.append(_HAS_TAGS)
         values["tags"] = arguments.texts("tags", tags)
     for name, flag in (("starred", starred), ("archived", archived)):
         if flag is not None:
-            conditions.append(f"i.{name} = {arguments.truth(name, flag)}")
+            conditions.append(f"i.{name} = {arguments.flag(name, flag)}")
     return " AND ".join(conditions), values
 
 
@@ -291,11 +174,12 @@ def _selected(
 
 def _extra_metric(views: Views, name: object) -> str | None:
     """Return the extra metric that a name means, None for one of the five."""
-    if isinstance(name, str) and name in METRICS:
+    wanted = arguments.filled_text("by", name)
+    if wanted in METRICS:
         return None
     known = [one for (one,) in views.rows(_EXTRA_METRIC_NAMES)]
-    extra = name.removeprefix("metric.") if isinstance(name, str) and name.startswith("metric.") else None
+    extra = wanted.removeprefix("metric.") if wanted.startswith("metric.") else None
     if extra not in known:
         names = [*METRICS, *(f"metric.{one}" for one in known)]
-        raise QueryError(f"by is {name!r}; no such metric, there are {arguments.listed_names(names)}")
+        raise QueryError(f"by is {name!r}; no such metric, there are {listed_names(names)}")
     return extra

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pandas as pd
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query.frames.arguments import listed_names
+from finlab_nb.query.frames.columns import listed_names
 from finlab_nb.query.frames.questions import Views
 from finlab_nb.query.tables import literal, quoted
-from finlab_nb.records import METRICS
+from finlab_nb.records import METRICS, arguments
 
 BASE_COLUMNS: Final = (
     "iteration_id",
@@ -80,9 +80,10 @@ class IterationsTable:
     def metric(self, field: str, name: object) -> int:
         """Return the place of a metric's column, counted from 1."""
         metrics = [one for one in self.names if one in METRICS or one.startswith("metric.")]
-        if not isinstance(name, str) or name not in metrics:
-            raise QueryError(f"{field} is {name!r}; no such metric, there are {listed_names(metrics)}")
-        return self.names.index(name) + 1
+        wanted = arguments.filled_text(field, name)
+        if wanted not in metrics:
+            raise QueryError(f"{field} is {wanted!r}; no such metric, there are {listed_names(metrics)}")
+        return self.names.index(wanted) + 1
 
 
 def iterations_table(views: Views, condition: str, values: Mapping[str, Any]) -> IterationsTable:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError
 from finlab_nb.query import delta
-from finlab_nb.query.frames.arguments import Ids, one_text, texts
 from finlab_nb.query.tables import TABLES, literal
+from finlab_nb.records import arguments
 
 if TYPE_CHECKING:
     from finlab_nb.query.engine import Engine
@@ -163,13 +163,13 @@ class Questions:
     def of_iterations(
         self,
         query: str,
-        iterations: Ids,
+        iterations: str | Iterable[str] | None,
         conditions: Sequence[str] = (),
         values: Mapping[str, Any] | None = None,
         **parts: str,
     ) -> pd.DataFrame:
         """Ask a query with a {condition}, and perhaps of {trades}, of all or some iterations."""
-        ids = None if iterations is None else texts("iterations", iterations)
+        ids = None if iterations is None else arguments.texts("iterations", iterations)
         bound = dict(values or {})
 
         def question(views: Views) -> pd.DataFrame:
@@ -191,7 +191,7 @@ def among(ids: Sequence[str]) -> str:
 def where_text(value: str | None) -> str:
     """Return a caller's condition as the text behind WHERE."""
     # The line break ends a comment in it.
-    return "true" if value is None else f"({one_text('where', value)}\n)"
+    return "true" if value is None else f"({arguments.filled_text('where', value)}\n)"
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

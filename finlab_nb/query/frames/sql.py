@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query.frames import arguments
 from finlab_nb.query.frames.questions import Questions, Views, is_ours
 from finlab_nb.query.tables import TABLES
+from finlab_nb.records import arguments
 
 Lookup: TypeAlias = Callable[[str], Any]
 
@@ -32,39 +32,8 @@ class SqlFrames(Questions):
         *,
         frames: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Return the answer to a SELECT in DuckDB's SQL; it cannot write, and reads no file.
-
-        Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
-
-        Parameters
-        ----------
-        query
-            One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-            Any other table name means a variable of this name: of the function that asks, of those of the same module
-            that called it, or a global one. It must be a DataFrame of pandas or polars, whose index is left out, or a
-            table of pyarrow. A view wins over a variable.
-        params
-            Values for ``?`` or ``$name`` in it.
-        frames
-            Further tables by name, where variables do not do.
-
-        Raises
-        ------
-        QueryError
-            If it is no SELECT, or DuckDB refuses it.
-        ValueError
-            If another argument is wrong.
-
-        Examples
-        --------
-        >>> import finlab_nb as fl
-        >>> watched = pd.DataFrame({"stock_code": ["2330", "2317"]})
-        >>> with fl.Lab(":memory:") as lab:
-        ...     found = lab.sql("SELECT count(*) AS trades FROM trades JOIN watched USING (stock_code)")
-        >>> found["trades"].item()
-        0
-        """
-        text, values = arguments.one_text("query", query), arguments.bound_values(params)
+        """See `Lab.sql`."""
+        text, values = arguments.filled_text("query", query), arguments.bound_values("params", params)
         given = _given_frames(frames)
         lookup = _variables(sys._getframe(1))  # noqa: SLF001 - the documented way to find a caller
 
@@ -77,29 +46,7 @@ class SqlFrames(Questions):
         return self.ask(question)
 
     def relation(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a relation of DuckDB, for tools that work with those.
-
-        The relation, and all that is made of it, shows the moment at which it was handed out, whatever is written
-        later. It is good until the lab is closed or relations of eight later moments were handed out; after that it
-        raises duckdb.Error. It cannot write.
-
-        Parameters
-        ----------
-        view
-            One of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-
-        Raises
-        ------
-        ValueError
-            If there is no such view.
-
-        Examples
-        --------
-        >>> import finlab_nb as fl
-        >>> with fl.Lab(":memory:") as lab:
-        ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
-        [(0,)]
-        """
+        """See `Lab.relation`."""
         name = arguments.one_of("view", view, list(TABLES))
         self.warn_of_lost_values([name])
         return self._engine.pin(name)
@@ -142,9 +89,7 @@ def _variables(frame: FrameType | None) -> Lookup:
 def _given_frames(frames: Mapping[str, Any] | None) -> dict[str, Any]:
     if frames is None:
         return {}
-    if not isinstance(frames, Mapping):
-        raise ValueError(f"frames is {frames!r}; it must be a dict of names and DataFrames")
-    for name in frames:
+    for name in arguments.mapping("frames", frames, "a dict of names and DataFrames"):
         if not isinstance(name, str) or name.lower() in TABLES:
             raise ValueError(f"frames has the name {name!r}; it must be text, and not the name of a view")
     return {name: _table(name, value) for name, value in frames.items()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from finlab_nb.query.frames import arguments
-from finlab_nb.query.frames.arguments import Day, Ids, Texts
 from finlab_nb.query.frames.questions import Questions
+from finlab_nb.records import arguments
 
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
 
@@ -36,37 +38,13 @@ class TradeFrames(Questions):
 
     def trades(
         self,
-        iterations: Ids = None,
+        iterations: str | Iterable[str] | None = None,
         *,
-        stocks: Texts | None = None,
-        since: Day = None,
-        until: Day = None,
+        stocks: str | Iterable[str] | None = None,
+        since: str | date | datetime | np.datetime64 | None = None,
+        until: str | date | datetime | np.datetime64 | None = None,
     ) -> pd.DataFrame:
-        """Return trades in the order they were stored.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        stocks
-            Only these stock codes.
-        since, until
-            Only trades entered on this date or later, or on this date or earlier. A text with a time, and any moment
-            but midnight, is a moment; without an offset it is in UTC.
-
-        Returns
-        -------
-        DataFrame
-            trade_id, iteration_id, stock_code, entry_date, exit_date (NaT while open), entry_price, exit_price,
-            position_size (negative for short), profit_loss (currency).
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        ValueError
-            If an argument is wrong.
-        """
+        """See `Lab.trades`."""
         conditions, values = list[str](), dict[str, Any]()
         if stocks is not None:
             conditions.append("stock_code IN (SELECT unnest($stocks::VARCHAR[]))")
@@ -83,54 +61,15 @@ class TradeFrames(Questions):
             found = found.sort_values("trade_id", ignore_index=True)
         return found
 
-    def by_stock(self, iterations: Ids = None, *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what each stock brought, in all or some iterations.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        per_iteration
-            One row for each iteration and stock, rather than for each stock over all the iterations.
-
-        Returns
-        -------
-        DataFrame
-            iteration_id (if per iteration), stock_code, trades (open ones included), closed; over the closed trades:
-            win_rate (of known results), profit_loss (sum), mean_profit_loss, best_trade, worst_trade (currency);
-            first_entry, last_exit. NaN where no result is known.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
-        owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
+    def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
+        """See `Lab.by_stock`."""
+        owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         return self.of_iterations(_BY_STOCK, iterations, owner=owner)
 
-    def by_period(self, iterations: Ids = None, period: str = "month", *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what was realised in each period, by exit date; open trades do not count.
-
-        Parameters
-        ----------
-        iterations
-            Ids of iterations; by default all.
-        period
-            day, week (from Monday), month, quarter or year.
-        per_iteration
-            One row for each iteration and period, rather than for each period over all the iterations.
-
-        Returns
-        -------
-        DataFrame
-            iteration_id (if per iteration), period (its first day), closed (trades), win_rate (of known results),
-            profit_loss (sum in currency). Periods without an exit are absent.
-
-        Raises
-        ------
-        IterationNotFoundError
-            If there is no iteration with one of the ids.
-        """
-        owner = "iteration_id, " if arguments.truth("per_iteration", per_iteration) else ""
+    def by_period(
+        self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
+    ) -> pd.DataFrame:
+        """See `Lab.by_period`."""
+        owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         chosen = arguments.one_of("period", period, PERIODS)
         return self.of_iterations(_BY_PERIOD, iterations, owner=owner, period=chosen)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from finlab_nb.errors import StorageError
+from finlab_nb.records import arguments
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
 from finlab_nb.store.pool import is_open_here
@@ -142,25 +143,8 @@ def remove_leftovers(folder: Path) -> int:
 
 
 def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Check a backup from end to end and return what it holds.
-
-    Parameters
-    ----------
-    path
-        A backup, compressed or not. A live database is not one: it would be opened past its locks.
-
-    Returns
-    -------
-    dict
-        As an entry of `BackupScheduler.list_backups`, and rows (by table). ``verified`` tells whether there was a
-        manifest to compare with; without one, integrity and foreign keys are checked all the same.
-
-    Raises
-    ------
-    StorageError
-        If it is damaged, differs from its manifest, or is no backup of finlab_nb.
-    """
-    backup = described(Path(path).expanduser().resolve())
+    """See `BackupScheduler.verify_backup`."""
+    backup = described(arguments.path("path", path))
     if backup.compressed:
         with tempfile.TemporaryDirectory(prefix="finlab_nb_verify_") as folder:
             plain = Path(folder, "unpacked.db")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError
+from finlab_nb.records import arguments
 from finlab_nb.store import pool
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
@@ -59,17 +60,18 @@ def restore_backup(
     StorageError
         If the backup is damaged or no backup, holds tables that another program had changed, the database is in use, or
         the folder cannot be written. The database is as it was.
+    ValueError
+        If an argument is wrong.
     """
-    if not isinstance(force, bool):
-        raise ValueError(f"force is {force!r}; it must be True or False")
-    source, database = Path(backup_path).expanduser().resolve(), Path(db_path).expanduser().resolve()
+    source, database = arguments.path("backup_path", backup_path), arguments.path("db_path", db_path)
+    forced = arguments.flag("force", force)
     _check_paths(source, database)
-    if pool.is_open_here(database) and not force:
+    if pool.is_open_here(database) and not forced:
         raise StorageError(f"{database} is open in this process; close() its stores and labs first, or use force=True")
     with translated_os_errors(database), _prepared(source, database) as fresh:
         if not database.exists():
             return _swap(fresh, database)
-        with _held(database, force):
+        with _held(database, forced):
             return _swap(fresh, database)
 
 

@@ -37,11 +37,6 @@ class Retention:
         Everything younger stays; None keeps everything for ever, 0 leaves it to the counts.
     keep_hourly, keep_daily, keep_weekly, keep_monthly
         The newest verified backup of each of so many hours, days, weeks and months (UTC) that have one.
-
-    Raises
-    ------
-    ValueError
-        If a number is negative or none.
     """
 
     days: float | None = 30
@@ -49,16 +44,6 @@ class Retention:
     keep_daily: int = 0
     keep_weekly: int = 0
     keep_monthly: int = 0
-
-    def __post_init__(self) -> None:
-        if self.days is not None and not (_number(self.days) and 0 <= self.days < float("inf")):
-            raise ValueError(
-                f"retention_days is {self.days!r}; it must be a number of days, 0 or more, or None to keep everything"
-            )
-        for field in _PERIODS:
-            count = getattr(self, field)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                raise ValueError(f"{field} is {count!r}; it must be a whole number, 0 or more")
 
     def expired(self, backups: Iterable[Kept], now: datetime) -> list[Kept]:
         """Return the backups that no rule keeps, never the newest verified one (or the newest, if none is)."""
@@ -71,10 +56,6 @@ class Retention:
         for field, form in _PERIODS.items():
             kept += _newest_of_each(verified, form)[: getattr(self, field)]
         return [one for one in newest_first if not any(one is keep for keep in kept)]
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _age(backup: Dated, now: datetime) -> float:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from zoneinfo import ZoneInfo
 
 from finlab_nb.errors import StorageError
+from finlab_nb.records import arguments
 from finlab_nb.store.backup import files
 from finlab_nb.store.backup.files import Backup
 from finlab_nb.store.backup.making import clean_up, make_backup, make_folder, writing
@@ -75,9 +75,15 @@ class BackupScheduler:
         keep_weekly: int = 0,
         keep_monthly: int = 0,
     ) -> None:
-        self.retention = Retention(retention_days, keep_hourly, keep_daily, keep_weekly, keep_monthly)
-        self.db_path = Path(db_path).expanduser().resolve()
-        self.backup_dir = Path(backup_dir).expanduser().resolve()
+        self.db_path = arguments.path("db_path", db_path)
+        self.backup_dir = arguments.path("backup_dir", backup_dir, "folder")
+        self.retention = Retention(
+            None if retention_days is None else arguments.quantity("retention_days", retention_days, "days"),
+            arguments.whole("keep_hourly", keep_hourly, 0),
+            arguments.whole("keep_daily", keep_daily, 0),
+            arguments.whole("keep_weekly", keep_weekly, 0),
+            arguments.whole("keep_monthly", keep_monthly, 0),
+        )
         self._last_error: str | None = None
         self._last_error_at: datetime | None = None
         self._start_over()
@@ -127,9 +133,8 @@ class BackupScheduler:
             If another process has a schedule on this folder, the folder cannot be written, or it is the schedule of
             another database in this process.
         """
-        zone = _zone(timezone)
-        _check_time("hour", hour, 23)
-        _check_time("minute", minute, 59)
+        at_hour, at_minute = arguments.whole("hour", hour, 0, 23), arguments.whole("minute", minute, 0, 59)
+        zone, packed = arguments.zone("timezone", timezone), arguments.flag("compress", compress)
         with _registry_lock:
             other = _running.get(self.backup_dir)
             if other is not None and other.db_path != self.db_path:
@@ -147,7 +152,7 @@ class BackupScheduler:
                 )
             try:
                 clean_up(self.backup_dir)
-                self._launch(hour, minute, zone, compress)
+                self._launch(at_hour, at_minute, zone, packed)
             except BaseException:
                 self._lock.release()
                 raise
@@ -215,15 +220,21 @@ class BackupScheduler:
         compress
             Pack it by zstd, as ``.db.zst``, to about a third of the size.
 
+        Returns
+        -------
+        Path
+            The backup; its manifest, ``<backup>.json``, stands beside it.
+
         Raises
         ------
         StorageError
             If there is no such database, the copy is not sound, the disk is full, or another backup takes two minutes.
+        ValueError
+            If an argument is wrong.
         """
-        if not isinstance(compress, bool):
-            raise ValueError(f"compress is {compress!r}; it must be True or False")
+        packed = arguments.flag("compress", compress)
         try:
-            path = make_backup(self.db_path, self.backup_dir, compress=compress)
+            path = make_backup(self.db_path, self.backup_dir, compress=packed)
         except StorageError as error:
             self._last_error, self._last_error_at = str(error), _now()
             raise
@@ -234,6 +245,11 @@ class BackupScheduler:
         """Remove the backups that no retention rule keeps, and what killed runs left; return how many backups.
 
         The newest verified backup stays, however old. Backups of other databases are left alone.
+
+        Returns
+        -------
+        int
+            How many backups were removed.
 
         Raises
         ------
@@ -267,7 +283,26 @@ class BackupScheduler:
         return [backup.as_dict() for backup in files.backups_in(self.backup_dir)]
 
     def verify_backup(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Check a backup from end to end and return what it holds; see `finlab_nb.store.backup.files.verify_backup`."""
+        """Check a backup from end to end and return what it holds.
+
+        Parameters
+        ----------
+        path
+            A backup, compressed or not. A live database is not one: it would be opened past its locks.
+
+        Returns
+        -------
+        dict
+            As an entry of `list_backups`, and rows (by table). ``verified`` tells whether there was a manifest to
+            compare with; without one, integrity and foreign keys are checked all the same.
+
+        Raises
+        ------
+        StorageError
+            If it is damaged, differs from its manifest, or is no backup of finlab_nb.
+        ValueError
+            If the path is none.
+        """
         return files.verify_backup(path)
 
     def get_backup_info(self) -> dict[str, Any]:
@@ -320,22 +355,6 @@ def _last_due(now: datetime, hour: int, minute: int, zone: tzinfo) -> datetime:
     local = now.astimezone(zone)
     due = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return due if due <= local else due - timedelta(days=1)
-
-
-def _zone(timezone: str | tzinfo) -> tzinfo:
-    if isinstance(timezone, tzinfo):
-        return timezone
-    try:
-        return ZoneInfo(timezone)
-    except (TypeError, ValueError, LookupError, OSError) as error:
-        raise ValueError(
-            f"timezone is {timezone!r}; it must be a name such as 'UTC' or 'Europe/Berlin', or a tzinfo"
-        ) from error
-
-
-def _check_time(field: str, value: int, largest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-        raise ValueError(f"{field} is {value!r}; it must be a whole number from 0 to {largest}")
 
 
 def _stop_all() -> None:

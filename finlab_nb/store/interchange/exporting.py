@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import IterationNotFoundError, StorageError
-from finlab_nb.records import text
-from finlab_nb.records.values import listed, now
+from finlab_nb.records import arguments
+from finlab_nb.records.values import now
 from finlab_nb.store import loading
 from finlab_nb.store.interchange.codec import exported_iteration
 from finlab_nb.store.interchange.files import ProgressBar, Write, export_path, replacing
@@ -24,20 +24,15 @@ _PARENT_OF_STRATEGY: Final = "SELECT parent_strategy_id FROM strategies WHERE st
 
 
 def export_results(
-    pool: ConnectionPool, iteration_ids: Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
+    pool: ConnectionPool, iteration_ids: str | Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
 ) -> Path:
     """Write iterations to an export file; see `StorageManager.export_results`."""
     target = export_path(path, pool.path)
-    ids = list(
-        dict.fromkeys(
-            text(f"iteration_ids[{i}]", one, empty=False)
-            for i, one in enumerate(listed("iteration_ids", iteration_ids))
-        )
-    )
+    ids, with_bar = arguments.texts("iteration_ids", iteration_ids), arguments.flag("progress", progress)
     with (
         pool.read() as connection,
         replacing(target) as write,
-        ProgressBar("export", len(ids), "iteration", shown=progress) as bar,
+        ProgressBar("export", len(ids), "iteration", shown=with_bar) as bar,
     ):
         ancestors = _ancestors(connection, ids)
         write(_heading(len(ids)).encode())

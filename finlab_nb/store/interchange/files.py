@@ -15,7 +15,7 @@ import zstandard
 from tqdm import tqdm
 
 from finlab_nb.errors import StorageError
-from finlab_nb.records import new_id
+from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder
 from finlab_nb.store.pool import is_open_here
 
@@ -62,14 +62,12 @@ def export_path(path: str | os.PathLike[str], database: Path) -> Path:
     ValueError
         If the name has another ending than .json, .json.gz or .json.zst, or the file is part of the database.
     """
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str) or "\0" in os.fspath(path):
-        raise ValueError(f"path is {path!r}; it must be the path of a file")
-    found = Path(path).expanduser().resolve()
+    found = arguments.path("path", path)
     if not found.name.lower().endswith(_ENDINGS):
-        raise ValueError(f"path is {os.fspath(path)!r}; its name must end in {', '.join(_ENDINGS)}")
+        raise ValueError(f"path is {os.fspath(path)!r}; it must be a file whose name ends in {', '.join(_ENDINGS)}")
     for part in (Path(f"{database}{companion}") for companion in _COMPANIONS):
         if found == part or _same_file(found, part) or is_open_here(found):
-            raise ValueError(f"path is {os.fspath(path)!r}, which belongs to an open database; choose another file")
+            raise ValueError(f"path is {os.fspath(path)!r}; it must be an export file, but belongs to an open database")
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from finlab_nb.errors import StrategyNotFoundError
-from finlab_nb.records import Iteration, new_id, one_of
+from finlab_nb.records import Iteration, arguments, new_id
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
 from finlab_nb.store.interchange.codec import checked_iteration, checked_strategy, exported_iteration
@@ -32,12 +32,12 @@ def import_results(
     pool: ConnectionPool, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True
 ) -> list[str]:
     """Store the iterations of an export file; see `StorageManager.import_results`."""
-    copy = one_of("mode", mode, _MODES) == "copy"
+    copy, with_bar = arguments.one_of("mode", mode, _MODES) == "copy", arguments.flag("progress", progress)
     source_path = export_path(path, pool.path)
     with Spool(pool.path.parent) as spool:
-        with reading(source_path) as source, ProgressBar("read", source.size, "B", shown=progress) as bar:
+        with reading(source_path) as source, ProgressBar("read", source.size, "B", shown=with_bar) as bar:
             staging = Staging.read(source, spool, bar)
-        return store_staged(pool, staging, copy=copy, progress=progress)
+        return store_staged(pool, staging, copy=copy, progress=with_bar)
 
 
 def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, progress: bool) -> list[str]:

@@ -1,0 +1,39 @@
+"""The columns of an answer by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from finlab_nb.errors import QueryError
+from finlab_nb.records import arguments
+
+_SHOWN_NAMES: Final = 40
+
+
+def column(field: str, value: object, names: Sequence[str]) -> int:
+    """Return the place of a column, counted from 1, for a name that may differ in case."""
+    name = arguments.filled_text(field, value)
+    if name in names:
+        return names.index(name) + 1
+    same = [place for place, one in enumerate(names, 1) if one.lower() == name.lower()]
+    if len(same) != 1:
+        raise QueryError(f"{field} is {name!r}; no such column, there are {listed_names(names)}")
+    return same[0]
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Return names for an error message, not all of them where they are many."""
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
+
+
+def ordering(field: str, terms: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the terms of an ORDER BY over columns by place."""
+    ordered = []
+    for given in terms:
+        name, _, direction = given.strip().rpartition(" ")
+        if not name or direction.lower() not in ("asc", "desc"):
+            name, direction = given.strip(), "asc"
+        ordered.append(f"{column(field, name.strip(), names)} {direction} NULLS LAST")
+    return ordered

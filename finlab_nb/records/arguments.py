@@ -1,0 +1,125 @@
+"""What callers may ask for: the checks of the arguments of every public call.
+
+Each returns the argument in one form, or raises a ValueError that names it, its value and what is allowed, in the form
+of `records.values`. Texts, flags, words and whole numbers are checked like stored values; what only calls take is here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from finlab_nb.records.values import flag, listed, mapping, number, one_of, refusal, text, texts, whole
+
+__all__ = [
+    "bound_values",
+    "end",
+    "filled_text",
+    "flag",
+    "listed",
+    "mapping",
+    "one_of",
+    "path",
+    "quantity",
+    "start",
+    "text",
+    "texts",
+    "whole",
+    "zone",
+]
+
+
+def filled_text(field: str, value: object) -> str:
+    """Return a text that is not empty: an id, a name, a condition."""
+    return text(field, value, empty=False)
+
+
+def quantity(field: str, value: object, unit: str, *, infinite: bool = False) -> float:
+    """Return a number of days or seconds, 0 or more."""
+    wanted = f"a number of {unit}, 0 or more"
+    try:
+        found = number(field, value, infinite=infinite)
+    except ValueError as error:
+        raise refusal(field, value, wanted, int, float) from error
+    if found < 0:
+        raise refusal(field, value, wanted, int, float)
+    return found
+
+
+def path(field: str, value: object, what: str = "file") -> Path:
+    """Return the path of a file or folder as an absolute one, with ~ replaced."""
+    wanted = f"the path of a {what}"
+    given = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise refusal(field, value, wanted, str, os.PathLike)
+    try:
+        return Path(given).expanduser().resolve()
+    except RuntimeError as error:  # no such user, or links in a circle
+        raise refusal(field, value, f"{wanted} ({error})", str, os.PathLike) from error
+
+
+def zone(field: str, value: object) -> tzinfo:
+    """Return a time zone, given as such or by its IANA name."""
+    if isinstance(value, tzinfo):
+        return value
+    wanted = "a name such as 'UTC' or 'Europe/Berlin', or a tzinfo"
+    if not isinstance(value, str):
+        raise refusal(field, value, wanted)
+    try:
+        return ZoneInfo(value)
+    except (ValueError, LookupError, OSError) as error:
+        raise refusal(field, value, wanted, str) from error
+
+
+def start(field: str, value: object) -> datetime:
+    """Return the first moment that a lower bound allows."""
+    return _moment(field, value)[0]
+
+
+def end(field: str, value: object) -> datetime:
+    """Return the first moment that an upper bound forbids: the day after a date, the next microsecond of a moment."""
+    moment, is_day = _moment(field, value)
+    try:
+        return moment + (timedelta(days=1) if is_day else timedelta(microseconds=1))
+    except OverflowError:
+        return datetime.max  # noqa: DTZ901 - dates of trades are naive
+
+
+def _moment(field: str, value: object) -> tuple[datetime, bool]:
+    """Return a date or a moment as naive UTC, and whether it was a date."""
+    wanted = "a date, such as '2024-01-31', or a moment"
+    found = value
+    try:
+        if isinstance(value, str):
+            found = datetime.fromisoformat(value) if len(value) > len("2024-01-02") else date.fromisoformat(value)
+        elif isinstance(value, np.datetime64):
+            days = np.datetime_data(value)[0] in ("D", "M", "Y", "W")
+            found = value.astype("datetime64[D]" if days else "datetime64[us]").item()
+        elif isinstance(value, pd.Timestamp):
+            found = value.to_pydatetime(warn=False)
+        if found is pd.NaT:
+            found = None
+        if isinstance(found, datetime):
+            naive = found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+            return naive, not isinstance(value, str) and naive == datetime.combine(naive, datetime.min.time())
+    except (ValueError, OverflowError) as error:
+        raise refusal(field, value, f"{wanted} ({error})", str, date, np.datetime64) from error
+    if isinstance(found, date):
+        return datetime(found.year, found.month, found.day), True  # noqa: DTZ001 - dates of trades are naive
+    raise refusal(field, value, wanted)
+
+
+def bound_values(field: str, value: object) -> Any:
+    """Return the values of a query's placeholders: a list for ``?``, a dict for ``$name``."""
+    if value is None or isinstance(value, dict):
+        return value
+    if isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Iterable):
+        raise refusal(field, value, "a list for ?, or a dict for $name")
+    return dict(value.items()) if hasattr(value, "items") else list(value)
