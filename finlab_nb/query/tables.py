@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from finlab_nb.records.metrics import STANDARD_SET
+
 BUCKET_BITS: Final = 10  # as in the triggers of the schema: rows are counted as edited in buckets of 1024 rowids
 
 _DUCKDB_TYPES: Final = {
@@ -178,11 +180,7 @@ TABLES: Final = {
             "iteration_id",
             metric_id="whole",
             iteration_id="text",
-            annualized_return="float",
-            sharpe_ratio="float",
-            max_drawdown="float",
-            win_rate="float",
-            total_trades="whole",
+            **{metric.name: metric.kind for metric in STANDARD_SET},
         ),
         _table("extra_metrics", "iteration_id", iteration_id="text", name="text", value="float"),
         _table(

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from typing import Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
-from finlab_nb.records import Iteration, Strategy
+from finlab_nb.records import METRICS, Iteration, Strategy
 from finlab_nb.store.pool import ConnectionPool
 
 Tags: TypeAlias = Iterable[str]
@@ -28,9 +28,8 @@ _INSERT_ITERATION: Final = """
     INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code, timestamp, parameters, note,
                             starred, archived)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_INSERT_METRICS: Final = """
-    INSERT INTO metrics (iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades)
-    VALUES (?, ?, ?, ?, ?, ?)"""
+_INSERT_METRICS: Final = f"""
+    INSERT INTO metrics (iteration_id, {", ".join(METRICS)}) VALUES (?{", ?" * len(METRICS)})"""
 _INSERT_EXTRA_METRIC: Final = "INSERT INTO extra_metrics (iteration_id, name, value) VALUES (?, ?, ?)"
 _INSERT_SUGGESTION: Final = """
     INSERT INTO suggestions (iteration_id, priority, description, specific_changes, expected_impact, rationale,

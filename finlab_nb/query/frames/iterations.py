@@ -14,13 +14,19 @@ from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.tables import literal, quoted
 from finlab_nb.records import METRICS, SUGGESTION_STATES
+from finlab_nb.records.metrics import STANDARD_SET
 
-_STRATEGIES: Final = """
+_EXTREMES: Final = {"higher": "max", "lower": "min"}
+# The Sharpe ratio comes first: it chooses the best iteration.
+_BEST: Final = ", ".join(
+    f"{_EXTREMES[metric.better]}({metric.name}) AS best_{metric.name}"
+    for metric in sorted(STANDARD_SET, key=lambda metric: metric.name != "sharpe_ratio")
+    if metric.better
+)
+_STRATEGIES: Final = f"""
     SELECT strategy_id, name, code, parameters, created_at, parent_strategy_id,
-           count(iteration_id) AS iterations, max(sharpe_ratio) AS best_sharpe_ratio,
-           max(annualized_return) AS best_annualized_return, max(max_drawdown) AS best_max_drawdown,
-           max(win_rate) AS best_win_rate, arg_max(iteration_id, sharpe_ratio) AS best_iteration_id,
-           max(timestamp) AS last_run
+           count(iteration_id) AS iterations, {_BEST},
+           arg_max(iteration_id, sharpe_ratio) AS best_iteration_id, max(timestamp) AS last_run
     FROM strategies LEFT JOIN (SELECT strategy_id, iteration_id, timestamp FROM iterations) USING (strategy_id)
                     LEFT JOIN metrics USING (iteration_id)
     GROUP BY ALL ORDER BY created_at, strategy_id"""
@@ -28,17 +34,14 @@ _OF_STRATEGY: Final = "(i.strategy_id = $strategy OR s.name = $strategy)"
 _HAS_TAGS: Final = """
     len($tags::VARCHAR[]) = (SELECT count(*) FROM tags AS own
                              WHERE own.iteration_id = i.iteration_id AND list_contains($tags::VARCHAR[], own.tag))"""
-_METRICS: Final = """
-    SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades
-    FROM metrics WHERE {condition} ORDER BY iteration_id"""
-_LONG_METRICS: Final = """
+_METRICS: Final = f"""
+    SELECT iteration_id, {", ".join(METRICS)} FROM metrics WHERE {{condition}} ORDER BY iteration_id"""
+_LONG_METRICS: Final = f"""
     SELECT iteration_id, name, value FROM (
-        FROM (SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate,
-                     total_trades::DOUBLE AS total_trades FROM metrics)
-        UNPIVOT INCLUDE NULLS (value FOR name IN (
-            annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades))
+        FROM (SELECT iteration_id, {", ".join(f"{name}::DOUBLE AS {name}" for name in METRICS)} FROM metrics)
+        UNPIVOT INCLUDE NULLS (value FOR name IN ({", ".join(METRICS)}))
         UNION ALL SELECT iteration_id, name, value FROM extra_metrics)
-    WHERE {condition} ORDER BY iteration_id, name"""
+    WHERE {{condition}} ORDER BY iteration_id, name"""
 _PROGRESS: Final = """
     SELECT i.strategy_id, i.iteration_number, i.iteration_id, i.timestamp, {value} AS {name},
            {best}({value}) OVER until_now AS best_so_far,
@@ -68,8 +71,8 @@ class IterationFrames(Questions):
         -------
         DataFrame
             strategy_id, name, code, parameters (JSON), created_at, parent_strategy_id; of the iterations: iterations
-            (their number), the best_sharpe_ratio, best_annualized_return, best_max_drawdown and best_win_rate of any
-            iteration, best_iteration_id (by Sharpe ratio) and last_run.
+            (their number), best_sharpe_ratio and a best_ column for each other metric of the standard set that has a
+            better side, the best value of any iteration; best_iteration_id (by Sharpe ratio) and last_run.
         """
         return self.ask(lambda views: views.frame(_STRATEGIES))
 
@@ -105,10 +108,10 @@ class IterationFrames(Questions):
         Returns
         -------
         DataFrame
-            iteration_id, strategy_id, strategy (name), iteration_number, timestamp, the five metrics, starred,
-            archived, note, tags (text, parted by commas), ``param.<name>`` for each parameter and ``metric.<name>``
-            for each extra metric of any of the iterations. A parameter is Int64 (UInt64 where it must be), float64,
-            boolean or text: lists, objects, whole numbers beyond 64 bits and mixtures are text as in JSON.
+            iteration_id, strategy_id, strategy (name), iteration_number, timestamp, the standard set of metrics,
+            starred, archived, note, tags (text, parted by commas), ``param.<name>`` for each parameter and
+            ``metric.<name>`` for each extra metric of any of the iterations. A parameter is Int64 (UInt64 where it must
+            be), float64, boolean or text: lists, objects, whole numbers beyond 64 bits and mixtures are JSON text.
 
         Raises
         ------
@@ -146,8 +149,7 @@ class IterationFrames(Questions):
         n
             At most so many.
         by
-            One of the five metrics, or ``metric.<name>``. The largest value is the best, also of max_drawdown, which
-            is nearer to 0 the smaller the loss.
+            A metric of the standard set, or ``metric.<name>``.
         lowest
             The smallest value is the best, as of an extra metric that counts losses.
         strategy, where
@@ -200,8 +202,7 @@ class IterationFrames(Questions):
             If no iteration of any strategy has the metric.
         """
         chosen = arguments.one_text("strategy", strategy)
-        least = arguments.truth("lowest", lowest)
-        best, better = ("min", "<") if least else ("max", ">")
+        best, better = ("min", "<") if arguments.truth("lowest", lowest) else ("max", ">")
 
         def question(views: Views) -> pd.DataFrame:
             views.check_strategy(chosen)
@@ -218,8 +219,8 @@ class IterationFrames(Questions):
         Returns
         -------
         DataFrame
-            iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades; or, if `long`,
-            iteration_id, name, value, the extra metrics included.
+            iteration_id and a column for each metric of the standard set, total_trades Int64, the others float64; or,
+            if `long`, iteration_id, name, value, the extra metrics included.
 
         Raises
         ------
@@ -290,7 +291,7 @@ def _selected(
 
 
 def _extra_metric(views: Views, name: object) -> str | None:
-    """Return the extra metric that a name means, None for one of the five."""
+    """Return the extra metric that a name means, None for one of the standard set."""
     if isinstance(name, str) and name in METRICS:
         return None
     known = [one for (one,) in views.rows(_EXTRA_METRIC_NAMES)]
