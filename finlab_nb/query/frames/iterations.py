@@ -14,7 +14,7 @@ from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.tables import literal, quoted
 from finlab_nb.records import METRICS, SUGGESTION_STATES
-from finlab_nb.records.metrics import STANDARD_SET
+from finlab_nb.records.metrics import STANDARD_SET, lowest_is_best
 
 _EXTREMES: Final = {"higher": "max", "lower": "min"}
 # The Sharpe ratio comes first: it chooses the best iteration.
@@ -138,7 +138,7 @@ class IterationFrames(Questions):
         n: int = 10,
         by: str = "sharpe_ratio",
         *,
-        lowest: bool = False,
+        lowest: bool | None = None,
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
@@ -151,7 +151,9 @@ class IterationFrames(Questions):
         by
             A metric of the standard set, or ``metric.<name>``.
         lowest
-            The smallest value is the best, as of an extra metric that counts losses.
+            Whether the smallest value is the best. By default what is known of the metric decides: of
+            ``metric.volatility`` the smallest is the best; of max_drawdown, at most 0, the largest; and the largest too
+            of a metric that is unknown or has no better side.
         strategy, where
             As in `iterations`.
 
@@ -166,7 +168,7 @@ class IterationFrames(Questions):
             As in `iterations`.
         """
         most = arguments.whole("n", n, 1)
-        direction = "ASC" if arguments.truth("lowest", lowest) else "DESC"
+        direction = "ASC" if _is_lowest_best(by, lowest) else "DESC"
         condition, values = _condition(strategy)
         filtered = where_text(where)
 
@@ -178,7 +180,7 @@ class IterationFrames(Questions):
 
         return self.ask(question)
 
-    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
+    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool | None = None) -> pd.DataFrame:
         """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
 
         Parameters
@@ -202,7 +204,7 @@ class IterationFrames(Questions):
             If no iteration of any strategy has the metric.
         """
         chosen = arguments.one_text("strategy", strategy)
-        best, better = ("min", "<") if arguments.truth("lowest", lowest) else ("max", ">")
+        best, better = ("min", "<") if _is_lowest_best(by, lowest) else ("max", ">")
 
         def question(views: Views) -> pd.DataFrame:
             views.check_strategy(chosen)
@@ -288,6 +290,13 @@ def _selected(
     if where != "true":
         views.check_select(query)
     return table.frame(views, query)
+
+
+def _is_lowest_best(by: object, lowest: bool | None) -> bool:
+    """Tell which way is better: as the caller says, else as the table of metrics knows it."""
+    if lowest is None:
+        return isinstance(by, str) and lowest_is_best(by.removeprefix("metric."))
+    return arguments.truth("lowest", lowest)
 
 
 def _extra_metric(views: Views, name: object) -> str | None:
