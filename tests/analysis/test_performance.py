@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finlab_nb import analysis
 from finlab_nb.analysis import (
     annualized_return,
     daily_returns,
     drawdown,
     equity_metrics,
     max_drawdown,
+    performance,
     sharpe_ratio,
     trade_metrics,
     win_rate,
@@ -162,7 +162,7 @@ def test_equity_metrics_are_the_single_functions():
     curve = daily(100, 120, 90, 132, 140, 133)
     assert equity_metrics(curve).keys() >= {"annualized_return", "sharpe_ratio", "max_drawdown"}
     for name, value in equity_metrics(curve).items():
-        assert value == getattr(analysis, name)(curve)
+        assert value == getattr(performance, name)(curve), name
 
 
 def test_trade_metrics_count_closed_trades_and_wins_among_known_results():
