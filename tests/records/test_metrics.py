@@ -82,8 +82,8 @@ def test_every_metric_has_a_name_for_sql_and_a_label_of_its_own() -> None:
     assert len(set(labels)) == len(labels)
     for name, metric in KNOWN_METRICS.items():
         assert re.fullmatch("[a-z][a-z_]*", name), name
-        assert metric.label.strip(), name
-        assert metric.unit.strip(), name
+        assert metric.label.strip(), f"{name} has no label"
+        assert metric.unit.strip(), f"{name} has no unit"
         assert metric.better in ("higher", "lower", None), name
         assert metric.kind == "float" or math.isfinite(metric.least), f"{name} is whole and needs a least value"
 
@@ -141,7 +141,8 @@ def test_the_migrations_have_a_column_for_each_metric(store: fl.StorageManager) 
     with store.pool.read() as connection:
         columns = {name: kind for _, name, kind, *_ in connection.execute("PRAGMA table_info(metrics)")}
     _assert_complete("the table metrics, made by store/migrations,", columns)
-    assert columns.keys() - {"metric_id", "iteration_id"} == set(METRICS), "a column of metrics is no metric"
+    unknown = columns.keys() - {"metric_id", "iteration_id", *METRICS}
+    assert not unknown, f"records/metrics.py lacks {', '.join(unknown)}, a column of the table metrics"
     for metric in STANDARD_SET:
         assert columns[metric.name] == {"float": "REAL", "whole": "INTEGER"}[metric.kind], metric.name
 
