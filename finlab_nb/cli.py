@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 _NOTEBOOK = "01_explore.ipynb"
 _DEMO_DATABASE = "finlab_demo.db"
-_PERCENT = "{:.1%}".format
-_FORMATS = {
-    "annualized_return": _PERCENT,
-    "max_drawdown": _PERCENT,
-    "win_rate": _PERCENT,
-    "sharpe_ratio": "{:.2f}".format,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,9 +57,12 @@ def _demo(database: Path, *, browser: bool) -> int:
 
 
 def _table(iterations: pd.DataFrame) -> str:
-    columns = ["strategy", "iteration_number", *_FORMATS, "total_trades"]
-    shown = iterations[columns].rename(columns={"iteration_number": "no."})
-    return shown.to_string(index=False, formatters=_FORMATS, na_rep="-")
+    from finlab_nb.records.metrics import STANDARD_SET
+
+    shown = iterations[["strategy", "iteration_number"]].set_axis(["Strategy", "#"], axis="columns")
+    for metric in STANDARD_SET:
+        shown[metric.label] = iterations[metric.name].astype(object).map(metric.format)
+    return shown.to_string(index=False)
 
 
 def _put_notebook(database: Path) -> Path:

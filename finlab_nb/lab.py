@@ -105,8 +105,7 @@ class Lab:
             - created_at: datetime64[us, UTC]
             - parent_strategy_id: str
             - iterations: int64, their number
-            - best_sharpe_ratio, best_annualized_return, best_max_drawdown, best_win_rate: float64, each the best of
-              any iteration; fractions but for the Sharpe ratio
+            - ``best_<name>`` of each metric of the standard set that has a better side: float64
             - best_iteration_id: str, by Sharpe ratio
             - last_run: datetime64[us, UTC]
 
@@ -155,11 +154,8 @@ class Lab:
             - strategy: str, its name
             - iteration_number: int64
             - timestamp: datetime64[us, UTC], when it was run
-            - annualized_return: float64, fraction
-            - sharpe_ratio: float64
-            - max_drawdown: float64, fraction, at most 0
-            - win_rate: float64, fraction
-            - total_trades: Int64, closed ones
+            - the standard set of metrics, each under its name, such as sharpe_ratio and max_drawdown (a fraction, at
+              most 0): counts Int64, all others float64
             - starred, archived: bool
             - note: str
             - tags: str, parted by commas
@@ -186,7 +182,7 @@ class Lab:
         n: int = 10,
         by: str = "sharpe_ratio",
         *,
-        lowest: bool = False,
+        lowest: bool | None = None,
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
@@ -197,10 +193,11 @@ class Lab:
         n
             At most so many.
         by
-            One of the five metrics, or ``metric.<name>``. The largest value is the best, also of max_drawdown, which
-            is nearer to 0 the smaller the loss.
+            A metric of the standard set, or ``metric.<name>``.
         lowest
-            The smallest value is the best, as of an extra metric that counts losses.
+            Whether the smallest value is the best. By default what is known of the metric decides: of
+            ``metric.volatility`` the smallest is the best; of max_drawdown, at most 0, the largest; and the largest too
+            of a metric that is unknown or has no better side.
         strategy, where
             As in `iterations`.
 
@@ -216,7 +213,7 @@ class Lab:
         """
         return self.frames.best(n, by, lowest=lowest, strategy=strategy, where=where)
 
-    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
+    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool | None = None) -> pd.DataFrame:
         """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
 
         Parameters
@@ -266,11 +263,8 @@ class Lab:
             One row for each iteration:
 
             - iteration_id: str
-            - annualized_return: float64, fraction
-            - sharpe_ratio: float64
-            - max_drawdown: float64, fraction, at most 0
-            - win_rate: float64, fraction
-            - total_trades: Int64, closed ones
+            - the standard set of metrics, each under its name, such as sharpe_ratio and max_drawdown (a fraction, at
+              most 0): counts Int64, all others float64
 
             or, if long, one row for each metric of each iteration:
 

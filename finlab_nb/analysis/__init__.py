@@ -7,6 +7,7 @@ from finlab_nb.analysis.performance import (
     equity_metrics,
     max_drawdown,
     sharpe_ratio,
+    trade_metrics,
     win_rate,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "equity_metrics",
     "max_drawdown",
     "sharpe_ratio",
+    "trade_metrics",
     "win_rate",
 ]

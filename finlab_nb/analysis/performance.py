@@ -152,12 +152,13 @@ def win_rate(profit_loss: Sequence[float] | Floats | pd.Series[Any]) -> float:
 
 
 def equity_metrics(equity: pd.Series[Any]) -> dict[str, float]:
-    """Return the three metrics of an equity curve: annualized_return, sharpe_ratio and max_drawdown.
+    """Return the metrics of the standard set that follow from an equity curve.
 
     Returns
     -------
     dict
-        The values of the functions of these names, from one pass over the curve.
+        annualized_return, sharpe_ratio and max_drawdown: the values of the functions of these names, from one pass
+        over the curve.
 
     Examples
     --------
@@ -172,6 +173,27 @@ def equity_metrics(equity: pd.Series[Any]) -> dict[str, float]:
         "sharpe_ratio": _sharpe_ratio(dates, values),
         "max_drawdown": _max_drawdown(values),
     }
+
+
+def trade_metrics(profit_loss: Sequence[float] | Floats | pd.Series[Any]) -> dict[str, float]:
+    """Return the metrics of the standard set that follow from closed trades.
+
+    Parameters
+    ----------
+    profit_loss
+        As of `win_rate`.
+
+    Returns
+    -------
+    dict
+        win_rate, and total_trades: how many there are, those with an unknown result included.
+
+    Examples
+    --------
+    >>> trade_metrics([120.0, -40.0, float("nan")])
+    {'win_rate': 0.5, 'total_trades': 3}
+    """
+    return {"win_rate": win_rate(profit_loss), "total_trades": len(profit_loss)}
 
 
 def _in_time_order(equity: pd.Series[Any]) -> pd.Series[Any]:

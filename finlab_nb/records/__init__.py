@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from uuid_utils import uuid7
 
-from finlab_nb.analysis import equity_metrics, win_rate
+from finlab_nb.analysis import equity_metrics, trade_metrics
+from finlab_nb.records.metrics import KNOWN_METRICS, METRICS
 from finlab_nb.records.rows import EquityRow, TradeRow, equity_record, trades_record
-from finlab_nb.records.tables import METRICS as _METRICS_TABLE
 from finlab_nb.records.tables import PRIORITIES, SUGGESTION_STATES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import (
     flag,
@@ -37,7 +37,6 @@ from finlab_nb.records.values import (
     whole,
 )
 
-METRICS: Final = _METRICS_TABLE.names[2:]
 _SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id", "applied_iteration_id")
 _SUGGESTION_TEXTS: Final = ("specific_changes", "expected_impact", "rationale")
 _EXIT: Final = TRADE_FIELDS.index("exit_date")
@@ -103,7 +102,7 @@ class Iteration:
     note: str | None
     starred: bool
     archived: bool
-    metrics: tuple[float | None, float | None, float | None, float | None, int | None]
+    metrics: tuple[float | None, ...]  # of the standard set, in its order
     extra_metrics: tuple[tuple[str, float | None], ...]
     trades: list[TradeRow]
     equity: list[EquityRow]
@@ -172,7 +171,7 @@ def iteration_record(
         note=None if note is None else text("note", note),
         starred=flag("starred", starred),
         archived=flag("archived", archived),
-        metrics=tuple(given.get(name) for name in METRICS),  # type: ignore[arg-type]
+        metrics=tuple(given.get(name) for name in METRICS),
         extra_metrics=tuple(extra.items()),
         trades=trade_rows,
         equity=equity_rows,
@@ -184,25 +183,20 @@ def iteration_record(
     )
 
 
-def _metrics_given(metrics: Mapping[str, Any]) -> dict[str, float | int | None]:
+def _metrics_given(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     mapping("metrics", metrics, "a dict of names and numbers")
     known_keys("metrics", metrics, METRICS, " (others belong into extra_metrics)")
     return {name: _metric(name, value) for name, value in metrics.items() if name in METRICS}
 
 
-def _metric(name: str, value: object) -> float | int | None:
-    field = f"metrics.{name}"
+def _metric(name: str, value: object) -> float | None:
+    field, metric = f"metrics.{name}", KNOWN_METRICS[name]
     if is_missing(value):
         return None
-    if name == "total_trades":
-        return whole(field, value, 0)
-    figure = number(field, value)
-    if name == "max_drawdown" and figure > 0:
-        raise ValueError(
-            f"{field} is {shown(value)}; it must be a fraction of at most 0, such as -0.2 for a fall of 20%"
-        )
-    if name == "win_rate" and not 0 <= figure <= 1:
-        raise ValueError(f"{field} is {shown(value)}; it must be a fraction from 0 to 1")
+    figure = whole(field, value, int(metric.least)) if metric.kind == "whole" else number(field, value)
+    if not metric.allows(figure):
+        hint = f", such as {metric.hint}" if metric.hint else ""
+        raise ValueError(f"{field} is {shown(value)}; it must be {metric.allowed}{hint}")
     return figure
 
 
@@ -218,13 +212,12 @@ def _extra_metrics_record(metrics: Mapping[str, Any]) -> dict[str, float | None]
 
 def _metrics_computed(
     trades: list[TradeRow], equity: list[EquityRow], wanted: Sequence[str]
-) -> dict[str, float | int | None]:
-    computed: dict[str, float | int | None] = {}
-    if trades:
+) -> dict[str, float | None]:
+    computed: dict[str, float] = {}
+    if trades and wanted:
         closed = [row[_RESULT] for row in trades if row[_EXIT] is not None]
-        computed["total_trades"] = len(closed)
-        computed["win_rate"] = win_rate(np.array(closed, dtype=np.float64))
-    if equity and not {"annualized_return", "sharpe_ratio", "max_drawdown"}.isdisjoint(wanted):
+        computed |= trade_metrics(np.array(closed, dtype=np.float64))
+    if equity and wanted:
         dates, values = zip(*equity, strict=True)
         index = pd.DatetimeIndex(np.array(dates, dtype="datetime64[us]"))
         computed |= equity_metrics(pd.Series(values, index=index, dtype=np.float64))

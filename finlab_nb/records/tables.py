@@ -7,9 +7,12 @@ tests compare them with this description.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from finlab_nb.records.metrics import STANDARD_SET, Metric
 
 Kind = Literal["text", "float", "whole", "flag", "date", "moment", "object", "array"]
 
@@ -108,10 +111,6 @@ TEXT: Final = Rule("text", "typeof({0}) = 'text'", "text")
 NAME: Final = Rule("text", "typeof({0}) = 'text' AND {0} <> ''", "text that is not empty")
 NUMBER: Final = Rule("float", "typeof({0}) = 'real' AND abs({0}) < 9e999", "a finite number")
 ANY_NUMBER: Final = Rule("float", "typeof({0}) = 'real'", "a number")
-LOSS: Final = replace(NUMBER, condition=f"{NUMBER.condition} AND {{0}} <= 0", allowed="a fraction of at most 0")
-SHARE: Final = replace(
-    NUMBER, condition=f"{NUMBER.condition} AND {{0}} BETWEEN 0 AND 1", allowed="a fraction from 0 to 1"
-)
 FLAG: Final = Rule("flag", "{0} IN (0, 1)", "0 or 1")
 DAY: Final = Rule("date", _DAY, "a date that exists, as YYYY-MM-DD, or date and time in ISO 8601")
 EXIT_DAY: Final = replace(
@@ -134,6 +133,17 @@ def one_of(words: tuple[str, ...]) -> Rule:
     """Return the rule for one of some words."""
     listed = f"{', '.join(words[:-1])} or {words[-1]}"
     return Rule("text", f"{{0}} IN ({', '.join(map(repr, words))})", listed, words)
+
+
+def _rule(metric: Metric) -> Rule:
+    """Return the rule for the column of a metric of the standard set."""
+    base = ROW_NUMBER if metric.kind == "whole" else NUMBER
+    bounds = [
+        f" AND {{0}} {sign} {bound:g}"
+        for sign, bound in ((">=", metric.least), ("<=", metric.most))
+        if math.isfinite(bound)
+    ]
+    return replace(base, condition="".join([base.condition, *bounds]), allowed=metric.allowed)
 
 
 def _optional(name: str, rule: Rule, refers_to: str | None = None) -> Column:
@@ -179,11 +189,7 @@ METRICS: Final = Table(
     columns=(
         Column("metric_id", ROW_NUMBER),
         _OF_ITERATION,
-        _optional("annualized_return", NUMBER),
-        _optional("sharpe_ratio", NUMBER),
-        _optional("max_drawdown", LOSS),
-        _optional("win_rate", SHARE),
-        _optional("total_trades", whole(0)),
+        *(_optional(metric.name, _rule(metric)) for metric in STANDARD_SET),
     ),
 )
 EXTRA_METRICS: Final = Table(

@@ -169,8 +169,9 @@ class StorageManager:
         code
             What was run; by default the strategy's.
         metrics
-            Of ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most 0), ``win_rate`` (fraction) and
-            ``total_trades`` (closed ones). What is absent is computed from equity and trades; None stays unknown.
+            Of the standard set, such as ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most 0),
+            ``win_rate`` (fraction) and ``total_trades`` (closed ones). What is absent is computed from equity and
+            trades; None stays unknown.
         trades
             DataFrame or list of dicts with ``stock_code`` (text), ``entry_date, exit_date`` (date, datetime or ISO
             text; none while open), ``entry_price, exit_price, position_size`` (negative for short) and
@@ -382,7 +383,7 @@ class StorageManager:
         -------
         dict
             iteration_id, strategy_id, iteration_number, code, timestamp (ISO 8601, UTC), parameters, metrics (the
-            five), extra_metrics, trades (dicts, by entry date), equity (dicts of date and equity, by date),
+            standard set), extra_metrics, trades (dicts, by entry date), equity (dicts of date and equity, by date),
             suggestions (dicts, high priority first), tags, note, starred, archived.
 
         Raises

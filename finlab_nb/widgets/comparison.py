@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 import pandas as pd
 
+from finlab_nb.records.metrics import KNOWN_METRICS, MISSING, STANDARD_SET, Format, Metric
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.formatting import escaped
 
@@ -48,12 +49,12 @@ class Row:
 
 def comparison_info(chosen: pd.DataFrame) -> Comparison:
     """Compare rows of `frames.iterations()`, indexed by iteration id, with a column `name`."""
-    parameters = _rows_of(chosen, PARAMETER)
+    parameters = _rows_of(chosen, PARAMETER, {})
     differing = tuple(row for row in parameters if len(chosen) == 1 or len(set(row.cells)) > 1)
     return Comparison(
         names=tuple(chosen["name"]),
-        metrics=tuple(_row(m.label, chosen[m.column], m.show) for m in formatting.METRICS),
-        extra_metrics=_rows_of(chosen, EXTRA_METRIC),
+        metrics=tuple(_row(metric.label, chosen[metric.name], metric.format) for metric in STANDARD_SET),
+        extra_metrics=_rows_of(chosen, EXTRA_METRIC, KNOWN_METRICS),
         parameters=differing,
         remarks=(
             *_present(_row("Tags", chosen["tags"], formatting.text)),
@@ -85,13 +86,19 @@ def comparison_html(info: Comparison, lines: Sequence[str] = ()) -> str:
     )
 
 
-def _rows_of(chosen: pd.DataFrame, prefix: str) -> tuple[Row, ...]:
+def _rows_of(chosen: pd.DataFrame, prefix: str, known: Mapping[str, Metric]) -> tuple[Row, ...]:
+    """Return a row for each column of this prefix that has values; what is known has a label and a format."""
     columns = [column for column in chosen.columns if str(column).startswith(prefix)]
-    rows = (_row(column.removeprefix(prefix), chosen[column], formatting.plain) for column in columns)
-    return tuple(row for row in rows if set(row.cells) != {formatting.MISSING})
+    rows = []
+    for column in columns:
+        name = column.removeprefix(prefix)
+        metric = known.get(name)
+        label, show = (metric.label, metric.format) if metric else (name, formatting.plain)
+        rows.append(_row(label, chosen[column], show))
+    return tuple(row for row in rows if set(row.cells) != {MISSING})
 
 
-def _row(label: str, values: pd.Series, show: formatting.Show) -> Row:
+def _row(label: str, values: pd.Series, show: Format) -> Row:
     return Row(label, tuple(show(value) for value in values.astype(object)))
 
 

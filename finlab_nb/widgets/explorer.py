@@ -14,6 +14,8 @@ from finlab_nb.figures import EquityInfo, equity_figure, equity_info, themed_svg
 from finlab_nb.figures.equity import MOST_NAMED_CURVES
 from finlab_nb.figures.theme import LINE_STYLES, PALETTE
 from finlab_nb.records import arguments
+from finlab_nb.records.metrics import STANDARD_SET, count
+from finlab_nb.records.values import is_missing
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.comparison import PARAMETER, comparison_html, comparison_info
 from finlab_nb.widgets.formatting import escaped
@@ -317,8 +319,8 @@ def _with_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
     columns = [
         Column("starred", "Starred", formatting.text, "star"),
         Column("strategy", "Strategy", formatting.text),
-        Column("iteration_number", "#", formatting.count, "number"),
-        *(Column(m.column, m.label, m.show, "number") for m in formatting.METRICS),
+        Column("iteration_number", "#", count, "number"),
+        *(Column(metric.name, metric.label, metric.format, "number") for metric in STANDARD_SET),
     ]
     if len(parameters) <= MOST_PARAMETER_COLUMNS:
         columns += [_parameter_column(frame, key) for key in parameters]
@@ -347,7 +349,7 @@ def _parameters_as_text(frame: pd.DataFrame, changing: pd.DataFrame) -> list[str
         ", ".join(
             f"{name}={formatting.plain(value)}"
             for name, value, tells in zip(names, row, told[strategy], strict=True)
-            if tells and not formatting.is_missing(value)
+            if tells and not is_missing(value)
         )
         for strategy, row in zip(frame["strategy"], rows, strict=True)
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from finlab_nb.records.values import is_missing
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.formatting import escaped
 
@@ -52,7 +53,7 @@ def _item(row: Mapping[Any, Any], names: Mapping[str, str]) -> str:
 
 
 def _shown(column: str, value: Any) -> str:
-    if column != "learning_references" or formatting.is_missing(value):
+    if column != "learning_references" or is_missing(value):
         return formatting.text(value)
     references = json.loads(value) if isinstance(value, str) else value
     return ", ".join(formatting.plain(reference) for reference in references)

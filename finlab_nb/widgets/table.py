@@ -14,6 +14,8 @@ import anywidget
 import pandas as pd
 import traitlets
 
+from finlab_nb.records.metrics import Format
+from finlab_nb.records.values import is_missing
 from finlab_nb.widgets import formatting
 
 _HERE = Path(__file__).parent
@@ -28,7 +30,7 @@ class Column:
 
     key: str
     label: str
-    show: formatting.Show
+    show: Format
     kind: str = "text"
 
 
@@ -180,7 +182,7 @@ def _sortable(values: pd.Series[Any]) -> pd.Series[Any]:
     if values.dtype.kind in "biufM" or isinstance(values.dtype, pd.DatetimeTZDtype):
         return values
     objects = values.astype(object)
-    present = ~objects.map(formatting.is_missing)
+    present = ~objects.map(is_missing)
     if objects[present].map(lambda value: isinstance(value, (int, float))).all():
         return objects.where(present).astype(float)
     return objects.map(formatting.plain).str.casefold().where(present & (objects != ""))

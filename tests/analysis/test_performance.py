@@ -16,7 +16,9 @@ from finlab_nb.analysis import (
     drawdown,
     equity_metrics,
     max_drawdown,
+    performance,
     sharpe_ratio,
+    trade_metrics,
     win_rate,
 )
 
@@ -158,11 +160,17 @@ def test_win_rate_of_nothing_known_is_nan(nothing: list[float]):
 
 def test_equity_metrics_are_the_single_functions():
     curve = daily(100, 120, 90, 132, 140, 133)
-    assert equity_metrics(curve) == {
-        "annualized_return": annualized_return(curve),
-        "sharpe_ratio": sharpe_ratio(curve),
-        "max_drawdown": max_drawdown(curve),
-    }
+    assert equity_metrics(curve).keys() >= {"annualized_return", "sharpe_ratio", "max_drawdown"}
+    for name, value in equity_metrics(curve).items():
+        assert value == getattr(performance, name)(curve), name
+
+
+def test_trade_metrics_count_closed_trades_and_wins_among_known_results():
+    results = [120.0, -40.0, 0.0, 15.0, math.nan]
+    assert trade_metrics(results) == {"win_rate": 0.5, "total_trades": 5}
+    nothing = trade_metrics([])
+    assert nothing["total_trades"] == 0
+    assert math.isnan(nothing["win_rate"])
 
 
 def test_metrics_leave_the_curve_as_it_was():

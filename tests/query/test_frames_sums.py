@@ -144,6 +144,29 @@ def test_the_best_by_an_extra_metric_leaves_out_runs_without_it(lab: fl.Lab) -> 
     assert lab.best(by="sharpe_ratio").empty
 
 
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("volatility", [1, 0, 2]),  # lower is better
+        ("sortino_ratio", [2, 0, 1]),  # higher is better
+        ("value_at_risk", [2, 0, 1]),  # neither
+        ("my_score", [2, 0, 1]),  # unknown
+    ],
+)
+def test_best_and_progress_follow_the_direction_of_a_metric(lab: fl.Lab, extra: str, expected: list[int]) -> None:
+    strategy = lab.store.save_strategy_version("a", "x")
+    values = [0.2, 0.1, 0.3]
+    runs = [lab.store.save_iteration(strategy, extra_metrics={extra: value}) for value in values]
+    by = f"metric.{extra}"
+    assert lab.best(by=by)["iteration_id"].tolist() == [runs[place] for place in expected]
+    extreme = min if expected[0] == 1 else max
+    assert lab.progress("a", by)["best_so_far"].tolist() == [extreme(values[: place + 1]) for place in range(3)]
+    for lowest, order in ((True, [1, 0, 2]), (False, [2, 0, 1])):  # what the caller says wins
+        assert lab.best(by=by, lowest=lowest)["iteration_id"].tolist() == [runs[place] for place in order]
+        extreme = min if lowest else max
+        assert lab.progress("a", by, lowest=lowest)["best_so_far"].iloc[-1] == extreme(values)
+
+
 def test_progress_is_the_best_so_far_by_number(demo_lab: fl.Lab) -> None:
     strategy = demo_lab.strategies()["strategy_id"].iloc[0]
     found = demo_lab.progress(strategy, "sharpe_ratio")

@@ -309,7 +309,9 @@ def _check_runs(lab: fl.Lab, plain: dict[str, pd.DataFrame]) -> None:
     assert strategies.to_dict() == {one: int(counts.get(one, 0)) for one in plain["strategies"]["strategy_id"]}
     best = expected.dropna(subset=["sharpe_ratio"]).sort_values("sharpe_ratio", ascending=False, kind="stable")
     assert lab.best(3)["iteration_id"].tolist() == best["iteration_id"].tolist()[:3]
-    assert len(lab.metrics(long=True)) == 5 * len(plain["metrics"]) + len(plain["extra_metrics"])
+    assert len(lab.metrics(long=True)) == (plain["metrics"].shape[1] - 2) * len(plain["metrics"]) + len(
+        plain["extra_metrics"]
+    )
 
 
 def _check_trades(lab: fl.Lab, plain: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -273,6 +274,18 @@ def test_parameters_have_columns_of_their_own_when_they_are_few(explore: Any, de
     assert {"param.fast", "param.slow"} <= set(keys)
     assert "param.exposure" not in keys
     assert "exposure" in explorer.comparison.value
+
+
+def test_extra_metrics_that_are_known_have_a_label_and_a_format(explore: Any, lab: fl.Lab) -> None:
+    extra = {"volatility": 0.1234, "max_consecutive_losses": 4, "profit_factor": float("inf"), "my_score": 0.1234}
+    _save(lab, extra_metrics=extra)
+    rows = dict(
+        re.findall(r'<th scope="row">([^<]+)</th><td class="numbers">([^<]+)</td>', explore(lab).comparison.value)
+    )
+    assert rows["Volatility"] == "12.3%"
+    assert rows["Max consecutive losses"] == "4"
+    assert rows["Profit factor"] == "∞"
+    assert rows["my_score"] == "0.1234"
 
 
 def test_the_chart_can_have_a_log_scale(explore: Any, demo_lab: fl.Lab) -> None:

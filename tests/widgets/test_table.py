@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
+from finlab_nb.records.metrics import Format, ratio
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.table import Column, IterationTable
 
 COLUMNS = (
     Column("starred", "Starred", formatting.text, "star"),
     Column("name", "Name", formatting.text),
-    Column("sharpe_ratio", "Sharpe ratio", formatting.ratio, "number"),
+    Column("sharpe_ratio", "Sharpe ratio", ratio, "number"),
     Column("choice", "choice", formatting.plain),
 )
 
@@ -107,12 +108,6 @@ def test_no_rows_give_the_message(table: IterationTable) -> None:
 @pytest.mark.parametrize(
     ("show", "value", "shown"),
     [
-        (formatting.percent, -0.1234, "-12.3%"),
-        (formatting.percent, None, "–"),
-        (formatting.ratio, 1.005, "1.00"),
-        (formatting.ratio, math.inf, "∞"),
-        (formatting.count, 12345, "12,345"),
-        (formatting.count, pd.NA, "–"),
         (formatting.moment, pd.Timestamp("2024-05-01 14:03:59", tz="UTC"), "2024-05-01 14:03"),
         (formatting.moment, pd.NaT, "–"),
         (formatting.plain, 20.0, "20"),
@@ -122,5 +117,5 @@ def test_no_rows_give_the_message(table: IterationTable) -> None:
         (formatting.text, math.nan, ""),
     ],
 )
-def test_values_read_as_expected(show: formatting.Show, value: object, shown: str) -> None:
+def test_values_read_as_expected(show: Format, value: object, shown: str) -> None:
     assert show(value) == shown

@@ -13,13 +13,19 @@ from finlab_nb.query.frames.iterations_table import IterationsTable, iterations_
 from finlab_nb.query.frames.questions import Questions, Views, where_text
 from finlab_nb.query.tables import literal, quoted
 from finlab_nb.records import METRICS, SUGGESTION_STATES, arguments
+from finlab_nb.records.metrics import STANDARD_SET, lowest_is_best
 
-_STRATEGIES: Final = """
+_EXTREMES: Final = {"higher": "max", "lower": "min"}
+# The Sharpe ratio comes first: it chooses the best iteration.
+_BEST: Final = ", ".join(
+    f"{_EXTREMES[metric.better]}({metric.name}) AS best_{metric.name}"
+    for metric in sorted(STANDARD_SET, key=lambda metric: metric.name != "sharpe_ratio")
+    if metric.better
+)
+_STRATEGIES: Final = f"""
     SELECT strategy_id, name, code, parameters, created_at, parent_strategy_id,
-           count(iteration_id) AS iterations, max(sharpe_ratio) AS best_sharpe_ratio,
-           max(annualized_return) AS best_annualized_return, max(max_drawdown) AS best_max_drawdown,
-           max(win_rate) AS best_win_rate, arg_max(iteration_id, sharpe_ratio) AS best_iteration_id,
-           max(timestamp) AS last_run
+           count(iteration_id) AS iterations, {_BEST},
+           arg_max(iteration_id, sharpe_ratio) AS best_iteration_id, max(timestamp) AS last_run
     FROM strategies LEFT JOIN (SELECT strategy_id, iteration_id, timestamp FROM iterations) USING (strategy_id)
                     LEFT JOIN metrics USING (iteration_id)
     GROUP BY ALL ORDER BY created_at, strategy_id"""
@@ -27,17 +33,14 @@ _OF_STRATEGY: Final = "(i.strategy_id = $strategy OR s.name = $strategy)"
 _HAS_TAGS: Final = """
     len($tags::VARCHAR[]) = (SELECT count(*) FROM tags AS own
                              WHERE own.iteration_id = i.iteration_id AND list_contains($tags::VARCHAR[], own.tag))"""
-_METRICS: Final = """
-    SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades
-    FROM metrics WHERE {condition} ORDER BY iteration_id"""
-_LONG_METRICS: Final = """
+_METRICS: Final = f"""
+    SELECT iteration_id, {", ".join(METRICS)} FROM metrics WHERE {{condition}} ORDER BY iteration_id"""
+_LONG_METRICS: Final = f"""
     SELECT iteration_id, name, value FROM (
-        FROM (SELECT iteration_id, annualized_return, sharpe_ratio, max_drawdown, win_rate,
-                     total_trades::DOUBLE AS total_trades FROM metrics)
-        UNPIVOT INCLUDE NULLS (value FOR name IN (
-            annualized_return, sharpe_ratio, max_drawdown, win_rate, total_trades))
+        FROM (SELECT iteration_id, {", ".join(f"{name}::DOUBLE AS {name}" for name in METRICS)} FROM metrics)
+        UNPIVOT INCLUDE NULLS (value FOR name IN ({", ".join(METRICS)}))
         UNION ALL SELECT iteration_id, name, value FROM extra_metrics)
-    WHERE {condition} ORDER BY iteration_id, name"""
+    WHERE {{condition}} ORDER BY iteration_id, name"""
 _PROGRESS: Final = """
     SELECT i.strategy_id, i.iteration_number, i.iteration_id, i.timestamp, {value} AS {name},
            {best}({value}) OVER until_now AS best_so_far,
@@ -93,13 +96,13 @@ class IterationFrames(Questions):
         n: int = 10,
         by: str = "sharpe_ratio",
         *,
-        lowest: bool = False,
+        lowest: bool | None = None,
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
         """See `Lab.best`."""
         most = arguments.whole("n", n, 1)
-        direction = "ASC" if arguments.flag("lowest", lowest) else "DESC"
+        direction = "ASC" if _is_lowest_best(by, lowest) else "DESC"
         condition, values = _condition(strategy)
         filtered = where_text(where)
 
@@ -111,11 +114,10 @@ class IterationFrames(Questions):
 
         return self.ask(question)
 
-    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool = False) -> pd.DataFrame:
+    def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool | None = None) -> pd.DataFrame:
         """See `Lab.progress`."""
         chosen = arguments.filled_text("strategy", strategy)
-        least = arguments.flag("lowest", lowest)
-        best, better = ("min", "<") if least else ("max", ">")
+        best, better = ("min", "<") if _is_lowest_best(by, lowest) else ("max", ">")
 
         def question(views: Views) -> pd.DataFrame:
             views.check_strategy(chosen)
@@ -172,8 +174,15 @@ def _selected(
     return table.frame(views, query)
 
 
+def _is_lowest_best(by: object, lowest: bool | None) -> bool:
+    """Tell which way is better: as the caller says, else as the table of metrics knows it."""
+    if lowest is None:
+        return isinstance(by, str) and lowest_is_best(by.removeprefix("metric."))
+    return arguments.flag("lowest", lowest)
+
+
 def _extra_metric(views: Views, name: object) -> str | None:
-    """Return the extra metric that a name means, None for one of the five."""
+    """Return the extra metric that a name means, None for one of the standard set."""
     wanted = arguments.filled_text("by", name)
     if wanted in METRICS:
         return None

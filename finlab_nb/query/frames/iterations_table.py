@@ -27,6 +27,7 @@ BASE_COLUMNS: Final = (
     "note",
     "tags",
 )
+_METRICS: Final = ", ".join(f"m.{name}" for name in METRICS)
 _IN_TIME: Final = [str(BASE_COLUMNS.index(name) + 1) for name in ("timestamp", "iteration_id")]
 
 _CHOSEN: Final = """(
@@ -50,8 +51,7 @@ _TAGS: Final = """
     FROM tags GROUP BY iteration_id"""
 _ITERATIONS: Final = f"""
     SELECT i.iteration_id, i.strategy_id, i.strategy, i.iteration_number, i.timestamp,
-           m.annualized_return, m.sharpe_ratio, m.max_drawdown, m.win_rate, m.total_trades,
-           i.starred, i.archived, i.note, t.tags{{parameters}}{{extra_metrics}}
+           {_METRICS}, i.starred, i.archived, i.note, t.tags{{parameters}}{{extra_metrics}}
     FROM (SELECT *, {{paths}} AS p FROM {_CHOSEN}) AS i
     LEFT JOIN metrics AS m USING (iteration_id)
     LEFT JOIN ({_TAGS}) AS t USING (iteration_id)

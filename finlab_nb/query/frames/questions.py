@@ -20,6 +20,7 @@ from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError,
 from finlab_nb.query import delta
 from finlab_nb.query.tables import TABLES, literal
 from finlab_nb.records import arguments
+from finlab_nb.records.metrics import STANDARD_SET
 
 if TYPE_CHECKING:
     from finlab_nb.query.engine import Engine
@@ -44,6 +45,8 @@ _STRINGS: Final[dict[Any, Any]] = (
     if pd.__version__ >= "3"
     else {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
 )
+# These are Int64 whether or not a value is missing.
+_WHOLE_METRICS: Final = {metric.name for metric in STANDARD_SET if metric.kind == "whole"}
 _PACKAGE_FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 # These change the engine for good or take addresses of memory, though they look like SELECTs.
 _REFUSED_FUNCTIONS: Final = re.compile(
@@ -203,7 +206,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(types_mapper=_STRINGS.get)
     for place, name, column in zip(places, names, columns, strict=True):
         kind = column.type
-        if kind in _NULLABLE and (column.null_count or name == "total_trades" or name.startswith("param.")):
+        if kind in _NULLABLE and (column.null_count or name in _WHOLE_METRICS or name.startswith("param.")):
             frame[place] = column.to_pandas(types_mapper=_NULLABLE.get)
         elif pa.types.is_timestamp(kind) and kind.tz:
             frame[place] = frame[place].dt.tz_convert("UTC")
