@@ -39,7 +39,7 @@ with fl.StorageManager(sys.argv[1]) as store:
             runs += store.save_iterations([arguments] * 3)
         else:
             runs.append(store.save_iteration(**arguments))
-        if chance.random() < 0.4:
+        if len(runs) > 1 and chance.random() < 0.4:
             store.delete_iteration(runs.pop(chance.randrange(len(runs))))
         if chance.random() < 0.2:
             store.annotate(chance.choice(runs), note=str(count))
