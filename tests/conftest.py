@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import finlab_nb as fl
 from finlab_nb.demo.build import build_demo
@@ -19,8 +20,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell the tests, and the processes that they start, which form is wanted."""
-    if config.getoption("--long"):
+    is_long = config.getoption("--long")
+    if is_long:
         os.environ["FINLAB_NB_LONG"] = "1"
+    # The one profile of all property tests. No deadline: under load any example takes long once. The short form tries
+    # the same examples every time, so that a commit never fails over what it did not touch; the long form tries others.
+    settings.register_profile(
+        "finlab_nb",
+        deadline=None,
+        derandomize=not is_long,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.filter_too_much,
+            HealthCheck.function_scoped_fixture,
+        ],
+    )
+    settings.load_profile("finlab_nb")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let whatever drives a browser, or kills and floods, count as slow."""
+    for item in items:
+        if item.get_closest_marker("browser") or item.get_closest_marker("reliability"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import finlab_nb as fl
 
 
@@ -16,6 +18,7 @@ def _finlab_nb(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_demo_records_runs_and_a_second_call_adds_nothing(tmp_path: Path) -> None:
     database = tmp_path / "研究 books" / "my demo.db"
     database.parent.mkdir()
@@ -46,6 +49,7 @@ def test_demo_records_runs_and_a_second_call_adds_nothing(tmp_path: Path) -> Non
         assert len(lab.strategies()) == len(strategies)
 
 
+@pytest.mark.slow
 def test_demo_puts_a_notebook_beside_the_database_that_opens_it(tmp_path: Path, demo_db: Path) -> None:
     database = tmp_path / "other.db"
     connection = sqlite3.connect(demo_db)  # a copy, so that the demo is there already

@@ -19,13 +19,15 @@ FLOORS = [
     "demo",
     "lab",
     "widgets",
-    "figures",
+    "reports",
     "sweep",
     "engines",
+    "figures",
     "query",
     "store",
     "records",
     "analysis",
+    "vendor",
     "errors",
 ]
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from finlab_nb.demo.backtest import TRADE_COLUMNS, backtest
@@ -147,7 +147,6 @@ def test_a_strange_signal_is_refused():
         backtest(one_share([10], [10]), signals(0.5))
 
 
-@settings(deadline=None)
 @given(markets(), accounts)
 def test_the_account_reconciles_with_the_trades(market, account):
     prices, wanted = market
@@ -157,7 +156,6 @@ def test_the_account_reconciles_with_the_trades(market, account):
     assert len(result.equity) == prices["date"].nunique()
 
 
-@settings(deadline=None)
 @given(markets(), accounts)
 def test_the_profit_of_a_trade_follows_from_its_row(market, account):
     prices, wanted = market
@@ -172,7 +170,7 @@ def test_the_profit_of_a_trade_follows_from_its_row(market, account):
         assert (size % 1 == 0).all()
 
 
-@settings(deadline=None)
+@pytest.mark.slow
 @given(markets(), accounts, st.integers(0, 24), st.floats(0.2, 5.0))
 def test_later_prices_change_nothing_earlier(market, account, day, factor):
     prices, wanted = market

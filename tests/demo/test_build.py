@@ -31,6 +31,7 @@ def runs(path) -> list[dict]:
         ]
 
 
+@pytest.mark.slow
 def test_the_whole_demo_is_built_in_time(tmp_path, capsys):
     started = time.perf_counter()
     ids = build_demo(tmp_path / "demo.db")

@@ -44,6 +44,7 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
 def test_a_notebook_runs_without_errors_or_warnings(run: Any, path: Path) -> None:
     outputs = [output for cell in run(path).cells for output in cell.get("outputs", [])]

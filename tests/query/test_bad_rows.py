@@ -167,7 +167,9 @@ def _asked(lab: fl.Lab, table: Table) -> tuple[list[tuple[Any, ...]], dict[str, 
     return lab._engine.answer(question)
 
 
-@pytest.mark.parametrize("name", list(TABLES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "trades" else pytest.mark.slow) for name in TABLES]
+)
 def test_every_bad_value_is_missing_and_counted_whichever_way_it_is_read(tmp_path: Path, name: str) -> None:
     table, path = TABLES[name], tmp_path / "a.db"
     fl.StorageManager(path).close()
@@ -269,6 +271,7 @@ def test_a_flag_or_parameters_that_mean_nothing_are_missing_and_fail_no_question
         assert len(lab.export_frames(lab.store.path.parent / "out", "iterations", "json")) == 1
 
 
+@pytest.mark.slow
 def test_text_that_is_no_unicode_is_missing_though_duckdb_writes_it_without_a_word(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab:
         fill(lab, 40)

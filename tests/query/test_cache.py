@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import finlab_nb as fl
 from books import TRADE, fill
 
@@ -22,6 +24,7 @@ def test_the_cache_tells_what_it_holds(lab: fl.Lab) -> None:
     assert found["reader_process"] is not None
 
 
+@pytest.mark.slow
 def test_a_cleared_cache_is_built_anew_for_every_kernel(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab, fl.Lab(tmp_path / "a.db") as other:
         fill(lab)

@@ -21,6 +21,7 @@ from books import TRADE, fill
 from finlab_nb.query import compaction
 from finlab_nb.query.tables import Table
 
+pytestmark = pytest.mark.slow
 SECONDS = 60.0 if os.environ.get("FINLAB_NB_LONG") == "1" else 8.0
 
 WRITER = """

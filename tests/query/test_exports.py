@@ -39,7 +39,9 @@ def _read(path: Path) -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "xlsx", "json", "feather"])
+@pytest.mark.parametrize(
+    "kind", ["parquet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("csv", "xlsx", "json", "feather"))]
+)
 def test_every_format_holds_every_table(demo_lab: fl.Lab, demo_db: Path, tmp_path: Path, kind: str) -> None:
     names = [name for name in TABLES if name != "equity" or kind != "xlsx"]
     paths = demo_lab.export_frames(tmp_path / "new" / "folder", names, format=kind, progress=False)
@@ -247,6 +249,7 @@ def test_without_the_library_for_excel_the_error_names_the_command(
         lab.export_frames(tmp_path, format="xlsx")
 
 
+@pytest.mark.slow
 def test_all_files_of_an_export_are_of_one_moment_while_another_process_saves(lab: fl.Lab, tmp_path: Path) -> None:
     strategy = fill(lab, 5)
     code = """
@@ -274,6 +277,7 @@ with fl.StorageManager(sys.argv[1]) as store:
             other.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_memory_does_not_grow_with_the_book(tmp_path: Path) -> None:
     code = """
@@ -323,6 +327,7 @@ with fl.Lab(sys.argv[1]) as lab:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a real SIGINT")
 def test_an_interrupted_export_leaves_nothing_and_the_lab_goes_on(lab: fl.Lab, tmp_path: Path) -> None:
     fill(lab, 300)

@@ -144,6 +144,7 @@ print(threading.active_count())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a real SIGINT")
 def test_an_interrupt_ends_a_long_query_and_the_lab_goes_on(lab: fl.Lab) -> None:
     fill(lab, 1)
@@ -173,6 +174,7 @@ def test_threads_ask_side_by_side(lab: fl.Lab) -> None:
     assert counts == [0] * 20
 
 
+@pytest.mark.slow
 def test_a_relation_keeps_its_moment_while_the_lab_moves_on(lab: fl.Lab) -> None:
     strategy = fill(lab)
     relation = lab.relation("trades")

@@ -144,6 +144,7 @@ def test_a_new_kernel_finds_the_cache_and_starts_no_reader(tmp_path: Path) -> No
         _compare(lab)
 
 
+@pytest.mark.slow
 def test_two_kernels_share_the_folder(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with fl.Lab(path) as one, fl.Lab(path) as two:
@@ -178,6 +179,7 @@ def test_a_damaged_segment_is_not_believed(tmp_path: Path) -> None:
         _compare(lab)
 
 
+@pytest.mark.slow
 def test_a_file_swapped_for_an_older_copy_shows_the_copy(tmp_path: Path) -> None:
     path, copy = tmp_path / "a.db", tmp_path / "copy.db"
     with fl.Lab(path) as lab:
@@ -221,6 +223,7 @@ def test_a_transaction_that_is_open_is_not_shown(lab: fl.Lab) -> None:
     assert len(lab.iterations()) == 1
 
 
+@pytest.mark.slow
 def test_rowids_that_lie_far_apart_are_no_work_without_end(lab: fl.Lab) -> None:
     fill(lab)
     with sqlite3.connect(lab.store.path) as other:
@@ -234,6 +237,7 @@ def test_rowids_that_lie_far_apart_are_no_work_without_end(lab: fl.Lab) -> None:
         assert again.trades(stocks="far")["trade_id"].tolist() == [4611686018427387904]
 
 
+@pytest.mark.slow
 def test_vacuum_by_another_program_changes_nothing(lab: fl.Lab) -> None:
     strategy = fill(lab, runs=70)
     runs = lab.iterations()["iteration_id"].tolist()

@@ -87,6 +87,7 @@ def test_an_idle_database_starts_no_work_in_the_reader(lab: fl.Lab) -> None:
     assert lab._engine.reader.process_id is None
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_killed_is_started_again(lab: fl.Lab) -> None:
     fill(lab)
     lab.trades()
@@ -99,6 +100,7 @@ def test_a_reader_that_is_killed_is_started_again(lab: fl.Lab) -> None:
     assert second not in (None, first)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that ends at once")
 def test_a_reader_that_dies_again_and_again_is_reported(lab: fl.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lab)
@@ -109,6 +111,7 @@ def test_a_reader_that_dies_again_and_again_is_reported(lab: fl.Lab, monkeypatch
     assert len(lab.trades()) == 30_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 @pytest.mark.parametrize("end", ["kill", "exit"])
 def test_the_reader_ends_with_its_parent(tmp_path: Path, end: str) -> None:

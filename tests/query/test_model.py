@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -38,6 +38,7 @@ from finlab_nb.analysis import daily_returns, win_rate
 from finlab_nb.query import compaction, engine
 from finlab_nb.query.tables import TABLES, Table
 
+pytestmark = pytest.mark.slow
 LONG = os.environ.get("FINLAB_NB_LONG") == "1"
 
 OTHER = """
@@ -359,10 +360,7 @@ def test_every_frame_equals_plain_sqlite_and_pandas_whatever_happens() -> None:
         settings=settings(
             max_examples=60 if LONG else 3,
             stateful_step_count=30 if LONG else 10,
-            deadline=None,
-            derandomize=not LONG,
             database=None,
             phases=[Phase.generate],  # what fails is shown as it is: shrinking takes minutes here
-            suppress_health_check=list(HealthCheck),
         ),
     )

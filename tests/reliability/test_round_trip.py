@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journaled import LONG
 
@@ -124,12 +124,7 @@ def expected(run: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1800)
-@settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=5000 if LONG else 150,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
-)
+@settings(max_examples=5000 if LONG else 150)
 @given(run=runs, name=names, parameters=st.dictionaries(texts, plain, max_size=3))
 def test_an_arbitrary_run_comes_back_as_it_was_saved(
     store: fl.StorageManager, run: dict[str, Any], name: str, parameters: dict[str, Any]
@@ -154,12 +149,7 @@ def test_an_arbitrary_run_comes_back_as_it_was_saved(
     )
 
 
-@settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=2000 if LONG else 100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=2000 if LONG else 100)
 @given(
     curve=st.dictionaries(st.dates(), st.just(0.0) | amounts | amounts.map(lambda one: -one), max_size=6),
     made=st.lists(trades(), max_size=4),

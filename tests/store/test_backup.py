@@ -121,6 +121,7 @@ def test_two_backups_within_a_second_have_names_of_their_own(backups):
     assert [one["path"] for one in backups.list_backups()] == made[::-1]
 
 
+@pytest.mark.slow
 def test_backups_made_by_several_threads_at_once_are_all_whole(backups):
     made: list[Path] = []
     threads = [threading.Thread(target=lambda: made.append(backups.backup_now())) for _ in range(3)]

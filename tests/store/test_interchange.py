@@ -19,7 +19,7 @@ from typing import Any
 import jsonschema
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finlab_nb as fl
@@ -813,7 +813,7 @@ def test_what_an_import_would_refuse_for_its_size_is_not_exported(
     assert not (tmp_path / "runs.json").exists()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -901,9 +901,8 @@ records = st.fixed_dictionaries(
 )
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@pytest.mark.slow
+@settings(max_examples=60)
 @given(
     given_runs=st.lists(records, max_size=3, unique_by=lambda run: run.get("iteration_number", object())),
     ending=st.sampled_from([".json", ".json.gz", ".json.zst"]),

@@ -17,6 +17,7 @@ import pytest
 
 import finlab_nb as fl
 
+pytestmark = pytest.mark.slow
 ENDINGS = (".json", ".json.gz", ".json.zst")
 MUTATIONS = 10_000 if os.environ.get("FINLAB_NB_LONG") == "1" else 400
 SCHEMA = jsonschema.Draft202012Validator(

@@ -163,6 +163,7 @@ def test_a_missing_folder_is_an_error_that_says_so(tmp_path: Path) -> None:
         fl.StorageManager(tmp_path / "missing" / "a.db")
 
 
+@pytest.mark.slow
 def test_many_processes_may_create_the_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     context = multiprocessing.get_context("spawn")

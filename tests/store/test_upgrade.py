@@ -133,6 +133,7 @@ def test_a_text_file_is_refused_and_not_touched(tmp_path: Path) -> None:
     assert path.read_text() == "no database at all " * 100
 
 
+@pytest.mark.slow
 def test_processes_that_upgrade_one_file_at_once_agree(tmp_path: Path) -> None:
     path = Path(shutil.copy(SCHEMAS[0], tmp_path / "research.db"))
     script = "import sys, finlab_nb as fl\nwith fl.StorageManager(sys.argv[1]) as s: print(len(s.lineage(sys.argv[2])))"
