@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,7 @@ sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *sys.arg
 """
 
 
+@pytest.mark.slow
 def test_whatever_drives_a_browser_or_kills_is_not_in_the_fast_lane() -> None:
     command = [sys.executable, "-c", COLLECT, "tests/browser", "tests/reliability"]
     finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

@@ -227,6 +227,7 @@ def test_a_change_within_a_transaction_of_ours_waits_for_its_end(book: Path) -> 
         assert len(lab.store.load_strategy_history(strategy["strategy_id"])) == 2
 
 
+@pytest.mark.slow
 def test_several_processes_that_find_a_missing_trigger_put_it_back_once(book: Path) -> None:
     sql(*(f"DROP TRIGGER {name}" for name, _ in triggers.statements()))(book)
     code = f"import finlab_nb as fl; lab = fl.Lab({str(book)!r}); print(len(lab.trades())); lab.close()"
