@@ -105,8 +105,8 @@ class SchemaWatch:
         """Compare within the caller's transaction, and tell whether anything must be repaired, by `repair`."""
         found = differences(connection)
         if not found.repairs or found.faults:
+            self._faults = found.faults  # before the version that vouches for them, for other threads
             (self._version,) = connection.execute("PRAGMA schema_version").fetchone()
-            self._faults = found.faults
             return False
         return True
 
