@@ -27,12 +27,12 @@ class Rule:
     Attributes
     ----------
     kind
-        What it stands for: text, float, whole, flag, date (a day or a naive moment), moment (UTC), and object and array
+        What the value is: text, float, whole, flag, date (a day or a naive moment), moment (UTC), and object and array
         for JSON.
     condition
-        The same in SQLite's SQL, with ``{0}`` for the column; NULL and false break the rule.
+        The rule in SQLite's SQL, with ``{0}`` for the column; NULL and false break the rule.
     allowed
-        The same in words.
+        The rule in words.
     words
         The only texts allowed, if they are limited.
     """
