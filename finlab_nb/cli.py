@@ -66,7 +66,7 @@ def _table(iterations: pd.DataFrame) -> str:
 
 
 def _put_notebook(database: Path) -> Path:
-    """Put the notebook beside the database, opening this very one; a notebook that is there stays as it is."""
+    """Put a notebook that opens this database beside it; an existing notebook stays as it is."""
     target = database.with_name(_NOTEBOOK)
     if not target.exists():
         named = json.dumps(json.dumps(database.name))[1:-1]

@@ -1,4 +1,4 @@
-"""The errors of finlab_nb: one base, each also the builtin that a caller would expect."""
+"""The errors of finlab_nb: one base class, and each is also the builtin that a caller would expect."""
 
 
 class StorageError(Exception):
@@ -38,4 +38,4 @@ class QueryError(StorageError, ValueError):
 
 
 class BadDataWarning(UserWarning):
-    """Values that another program wrote were no numbers, dates or JSON; `StorageManager.check()` lists them."""
+    """Values that another program wrote were not numbers, dates or JSON; `StorageManager.check()` lists them."""

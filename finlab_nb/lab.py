@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class Lab:
     """A researcher's memory: saves through ``lab.store``, answers as DataFrames, shows widgets.
 
-    Every DataFrame shows the newest moment of the database, also of what other processes have written, and one
-    moment only. An empty answer has the same columns and dtypes as a full one. The dtype ``str`` in the descriptions
-    below is Arrow-backed text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote
-    and that cannot be read are missing; one BadDataWarning an answer counts them.
+    Every DataFrame shows one moment of the database, the newest, including what other processes have written. An empty
+    answer has the same columns and dtypes as a full one. The dtype ``str`` in the descriptions below is Arrow-backed
+    text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote and that cannot be
+    read are missing; one BadDataWarning per answer counts them.
 
     Parameters
     ----------
     db_path
         One SQLite file, created and migrated as needed; ``":memory:"`` is a private temporary file, gone on close.
     cache_dir
-        Where the folder ``<database>.cache`` for Parquet copies goes; by default beside the database. Deleting it loses
-        nothing but time.
+        Where to put the folder ``<database>.cache`` of Parquet copies; by default beside the database. Deleting it
+        loses nothing but time.
     pool_size
         How many threads may use the database at the same moment.
     timeout
@@ -61,7 +61,7 @@ class Lab:
     --------
     >>> with Lab(":memory:") as lab:
     ...     momentum = lab.store.save_strategy_version("momentum", "signal = ...", {"lookback": 60})
-    ...     run = lab.store.save_iteration(momentum, metrics={"sharpe_ratio": 1.1})
+    ...     iteration = lab.store.save_iteration(momentum, metrics={"sharpe_ratio": 1.1})
     ...     lab.iterations()["sharpe_ratio"].tolist()
     [1.1]
     """
@@ -93,7 +93,7 @@ class Lab:
     # Strategies and iterations ------------------------------------------------------------------------------------
 
     def strategies(self) -> pd.DataFrame:
-        """Return the strategy versions, the oldest first.
+        """Return the strategy versions, oldest first.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class Lab:
         order_by: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return the iterations, the oldest first.
+        """Return the iterations, oldest first.
 
         Parameters
         ----------
@@ -136,14 +136,14 @@ class Lab:
         tags
             Only iterations that have all of these.
         starred, archived
-            Only iterations that are, or are not.
+            Only iterations that are (True) or are not (False).
         where
             An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
         order_by
-            Columns, each followed by ``desc`` where the largest comes first: ``"sharpe_ratio desc"``. Unknown
-            values come last; what is equal stays in the order of time.
+            Columns, each followed by ``desc`` to put the largest first: ``"sharpe_ratio desc"``. Unknown values come
+            last; equal ones stay in order of time.
         limit
-            At most so many rows.
+            At most this many rows.
 
         Returns
         -------
@@ -153,16 +153,16 @@ class Lab:
             - iteration_id, strategy_id: str
             - strategy: str, its name
             - iteration_number: int64
-            - timestamp: datetime64[us, UTC], when it was run
+            - timestamp: datetime64[us, UTC], when the backtest was run
             - the standard set of metrics, each under its name, such as sharpe_ratio and max_drawdown (a fraction, at
               most 0): counts Int64, all others float64
             - starred, archived: bool
             - note: str
-            - tags: str, parted by commas
+            - tags: str, separated by commas
 
             then ``param.<name>`` for each parameter and ``metric.<name>`` (float64) for each extra metric of any of
-            the iterations. A parameter is Int64 (UInt64 where it must be), float64, boolean or str: lists, objects,
-            whole numbers beyond 64 bits and mixtures are text as in JSON.
+            the iterations. A parameter is Int64 (UInt64 if need be), float64, boolean or str: lists, objects, whole
+            numbers beyond 64 bits and mixtures are JSON text.
 
         Raises
         ------
@@ -186,18 +186,18 @@ class Lab:
         strategy: str | None = None,
         where: str | None = None,
     ) -> pd.DataFrame:
-        """Return the best iterations by a metric, the best first; iterations without it are left out.
+        """Return the best iterations by a metric, best first; iterations without the metric are left out.
 
         Parameters
         ----------
         n
-            At most so many.
+            At most this many.
         by
             A metric of the standard set, or ``metric.<name>``.
         lowest
-            Whether the smallest value is the best. By default what is known of the metric decides: of
-            ``metric.volatility`` the smallest is the best; of max_drawdown, at most 0, the largest; and the largest too
-            of a metric that is unknown or has no better side.
+            Whether the smallest value is the best. By default this depends on the metric: the smallest is the best for
+            ``metric.volatility``, the largest for max_drawdown (at most 0) and for a metric that is unknown or has no
+            better side.
         strategy, where
             As in `iterations`.
 
@@ -219,7 +219,7 @@ class Lab:
         Parameters
         ----------
         strategy
-            The id of one version; or a name, whose versions follow each other as they were made.
+            The id of one version, or a name; its versions follow each other in the order they were made.
         by, lowest
             As in `best`.
 
@@ -232,8 +232,8 @@ class Lab:
             - iteration_number: int64
             - iteration_id: str
             - timestamp: datetime64[us, UTC]
-            - sharpe_ratio: float64, the metric asked for, under its name
-            - best_so_far: float64, this iteration included
+            - sharpe_ratio: float64; the metric asked for, under its name
+            - best_so_far: float64, including this iteration
             - is_best: bool, better than all iterations before
 
         Raises
@@ -281,7 +281,7 @@ class Lab:
         return self.frames.metrics(iterations, long=long)
 
     def suggestions(self, iterations: str | Iterable[str] | None = None, *, status: str | None = None) -> pd.DataFrame:
-        """Return what was suggested to try next, by iteration, high priority first.
+        """Return the suggestions for what to try next, by iteration, high priority first.
 
         Parameters
         ----------
@@ -331,8 +331,8 @@ class Lab:
         stocks
             Only these stock codes.
         since, until
-            Only trades entered on this date or later, or on this date or earlier. A text with a time, and any moment
-            but midnight, is a moment; without an offset it is in UTC.
+            Only trades entered on this date or later, or on this date or earlier. Text with a time, and a datetime
+            other than midnight, is a moment; without an offset it is in UTC.
 
         Returns
         -------
@@ -357,7 +357,7 @@ class Lab:
         return self.frames.trades(iterations, stocks=stocks, since=since, until=until)
 
     def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what each stock brought, in all or some iterations.
+        """Return what each stock earned, in all or some iterations.
 
         Parameters
         ----------
@@ -373,7 +373,7 @@ class Lab:
 
             - iteration_id: str, only if per iteration
             - stock_code: str
-            - trades: int64, open ones included
+            - trades: int64, including open ones
             - closed: int64
             - win_rate: float64, fraction of the closed trades whose result is known
             - profit_loss: float64, currency, sum over the closed trades
@@ -394,7 +394,7 @@ class Lab:
     def by_period(
         self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
     ) -> pd.DataFrame:
-        """Return what was realised in each period, by exit date; open trades do not count.
+        """Return the profit or loss realised in each period, by exit date; open trades do not count.
 
         Parameters
         ----------
@@ -439,14 +439,14 @@ class Lab:
         -------
         DataFrame
             Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
-            asked for: account value in currency, NaN where the iteration has no point.
+            requested: account value in currency, NaN where the iteration has no point.
 
         Raises
         ------
         IterationNotFoundError
             If there is no iteration with one of the ids.
         ValueError
-            If an id is no text.
+            If an id is not text.
         """
         return self.frames.equity(iterations)
 
@@ -462,14 +462,14 @@ class Lab:
         -------
         DataFrame
             Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
-            asked for: the fraction that `analysis.daily_returns` gives, NaN where the iteration has none.
+            requested: the fraction that `analysis.daily_returns` gives, NaN where the iteration has none.
 
         Raises
         ------
         IterationNotFoundError
             If there is no iteration with one of the ids.
         ValueError
-            If an id is no text.
+            If an id is not text.
         """
         return self.frames.returns(iterations)
 
@@ -482,7 +482,7 @@ class Lab:
         *,
         frames: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Return the answer to a SELECT in DuckDB's SQL; it cannot write, and reads no file.
+        """Return the answer to a SELECT in DuckDB's SQL, which can neither write nor read files.
 
         Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
 
@@ -490,13 +490,13 @@ class Lab:
         ----------
         query
             One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-            Any other table name means a variable of this name: of the function that asks, of those of the same module
-            that called it, or a global one. It must be a DataFrame of pandas or polars, whose index is left out, or a
-            table of pyarrow. A view wins over a variable.
+            Any other table name refers to a variable of this name: in the calling function, in the functions of the
+            same module that called it, or a global one. It must be a pandas or polars DataFrame, whose index is left
+            out, or a pyarrow table. A view takes precedence over a variable.
         params
-            Values for ``?`` or ``$name`` in it.
+            Values for ``?`` or ``$name`` in the query.
         frames
-            Further tables by name, where variables do not do.
+            Further tables by name, where variables will not do.
 
         Returns
         -------
@@ -507,7 +507,7 @@ class Lab:
         Raises
         ------
         QueryError
-            If it is no SELECT, or DuckDB refuses it.
+            If the query is not a SELECT, or DuckDB refuses it.
         ValueError
             If another argument is wrong.
 
@@ -522,10 +522,10 @@ class Lab:
         return self.frames.sql(query, params, frames=frames)
 
     def relation(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a relation of DuckDB, for tools that work with those.
+        """Return a view as a DuckDB relation, for tools that work with relations.
 
-        The relation, and all that is made of it, shows the moment at which it was handed out, whatever is written
-        later. It is good until the lab is closed or relations of eight later moments were handed out; after that it
+        The relation, and everything made from it, shows the moment at which it was returned, whatever is written
+        later. It is valid until the lab is closed or relations of eight later moments were returned; after that it
         raises duckdb.Error. It cannot write.
 
         Parameters
@@ -563,10 +563,10 @@ class Lab:
         partition_by: str | None = None,
         progress: bool = True,
     ) -> list[Path]:
-        """Write tables to files named after them, all of one moment, and return the paths.
+        """Write tables to files named after them, all showing one moment, and return the paths.
 
         Rows pass through in pieces, so that memory does not grow with the book. Each file is written under a temporary
-        name and flushed, and all take their places when the last one is complete: a failed export changes nothing.
+        name and flushed, and all are put in place when the last one is complete: a failed export changes nothing.
 
         Parameters
         ----------
@@ -577,19 +577,19 @@ class Lab:
         format
             - ``parquet``: typed; the one for large books.
             - ``feather``: typed, Arrow's own file format.
-            - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, nothing between the commas where unknown.
-            - ``json``: a list of objects, one a line; infinite figures are the texts "Infinity" and "-Infinity".
-            - ``xlsx``: one sheet a file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
+            - ``csv``: UTF-8 with a byte order mark, dates as ISO 8601, unknown values empty.
+            - ``json``: a list of objects, one per line; infinite figures are the texts "Infinity" and "-Infinity".
+            - ``xlsx``: one sheet per file, timestamps in UTC; needs ``pip install "finlab-nb[excel]"``.
 
             In csv and xlsx, text that starts with ``= + - @``, a tab or a carriage return gets an apostrophe before it,
-            for spreadsheets would run it as a formula. Numbers stay as they are.
+            because spreadsheets would run it as a formula. Numbers stay as they are.
         where
-            An SQL condition on the columns of `iterations`: only rows of these iterations are written, and the
-            strategies that they belong to.
+            An SQL condition on the columns of `iterations`: only the rows of these iterations are written, and
+            their strategies.
         partition_by
             ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
-            ``strategy_id=<id>/part-0.parquet``, of which readers make the column ``strategy_id``. Rows that belong to
-            no strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of
+            ``strategy_id=<id>/part-0.parquet``, from which readers make the column ``strategy_id``. Rows without a
+            strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of
             strategies stays one file.
         progress
             Show a progress bar on stderr when it takes more than a second.
@@ -618,14 +618,14 @@ class Lab:
         Returns
         -------
         dict
-            folder (Path) and whether it is temporary, because the one beside the database cannot be written;
-            generation, to which its segments belong; bytes; segments (by table: their number), delta_rows (by table:
-            rows that no segment holds yet) and reader_process (id, None while no reader runs).
+            folder (Path); temporary: whether the folder is one, because the one beside the database cannot be written;
+            generation, to which its segments belong; bytes; segments (their number by table), delta_rows (rows by
+            table that no segment holds yet) and reader_process (id, None while no reader runs).
         """
         return self._engine.cache_info()
 
     def clear_cache(self) -> None:
-        """Remove the Parquet cache, which loses nothing but time: the next question builds it anew."""
+        """Remove the Parquet cache, which loses nothing but time: the next question rebuilds it."""
         self._engine.clear_cache()
 
     # Widgets ------------------------------------------------------------------------------------------------------
@@ -636,7 +636,7 @@ class Lab:
         Returns
         -------
         Explorer
-            An ipywidget, shown where it is the last line of a cell; its controls are attributes.
+            An ipywidget, shown if it is the last line of a cell; its controls are attributes.
         """
         from finlab_nb.widgets import Explorer
 

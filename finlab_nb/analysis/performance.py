@@ -1,7 +1,7 @@
-"""Return, risk and win rate of one iteration: the one definition that holds for every engine.
+"""Return, risk and win rate of one iteration: one definition of each, for every engine.
 
 An equity curve is a Series of account values in currency, indexed by datetime. Points without a value are
-passed over, points out of order are sorted, and an aware index is read in UTC, as it is stored.
+skipped, points out of order are sorted, and an aware index is converted to UTC, as it is stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Dates: TypeAlias = NDArray[np.datetime64]
 TRADING_DAYS_PER_YEAR = 252
 CALENDAR_DAYS_PER_YEAR = 365.25
 
-# Daily returns that vary by less than this are the rounding of a steady curve, not risk.
+# Daily returns that vary by less than this are rounding errors of a steady curve, not risk.
 _ROUNDING = 1e-12
 
 
@@ -29,13 +29,13 @@ def daily_returns(equity: pd.Series[Any]) -> pd.Series[float]:
     Parameters
     ----------
     equity
-        Account value in currency, indexed by datetime. Of several points in a day the last one counts.
+        Account value in currency, indexed by datetime. If a day has several points, the last one counts.
 
     Returns
     -------
     Series
         Fractions, float64, indexed by date (naive), one shorter than the number of days. NaN where the
-        day before was worth nothing or less, for there the return is undefined.
+        account was worth 0 or less on the day before, because the return is undefined there.
 
     Examples
     --------
@@ -55,8 +55,8 @@ def annualized_return(equity: pd.Series[Any]) -> float:
     Returns
     -------
     float
-        Fraction a year. NaN with fewer than two dates, from a start of nothing or less, to a debt, and where
-        the rate is too large for a float (a tenfold gain overnight).
+        Fraction per year. NaN with fewer than two dates, if the first value is 0 or less, if the last one is a debt,
+        and where the rate is too large for a float (a tenfold gain overnight).
 
     Examples
     --------
@@ -75,8 +75,8 @@ def sharpe_ratio(equity: pd.Series[Any]) -> float:
     Returns
     -------
     float
-        A pure number. NaN with fewer than three days, without variation, and when a return is undefined
-        because the account was worth nothing or less before its last day.
+        A pure number. NaN with fewer than three days, without variation, and if a return is undefined
+        because the account was worth 0 or less before its last day.
 
     Examples
     --------
@@ -88,13 +88,13 @@ def sharpe_ratio(equity: pd.Series[Any]) -> float:
 
 
 def drawdown(equity: pd.Series[Any]) -> pd.Series[float]:
-    """Return the fall of each point from the highest point until then.
+    """Return the fall of each point from the highest point so far.
 
     Returns
     -------
     Series
         Fractions <= 0, float64, on the index of ``equity`` in time order. Below -1 while the account is in
-        debt; NaN where the equity is missing, and where the peak itself is nothing or less.
+        debt; NaN where the equity is missing, and where the peak itself is 0 or less.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def drawdown(equity: pd.Series[Any]) -> pd.Series[float]:
 
 
 def max_drawdown(equity: pd.Series[Any]) -> float:
-    """Return the deepest drawdown, over all points, also those within a day.
+    """Return the deepest drawdown over all points, including those within a day.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def win_rate(profit_loss: Sequence[float] | Floats | pd.Series[Any]) -> float:
     ----------
     profit_loss
         Profit or loss of each closed trade in currency. NaN is an unknown result and does not count; a trade
-        that broke even counts, and is no win.
+        that broke even counts, but not as a win.
 
     Returns
     -------
@@ -157,8 +157,8 @@ def equity_metrics(equity: pd.Series[Any]) -> dict[str, float]:
     Returns
     -------
     dict
-        annualized_return, sharpe_ratio and max_drawdown: the values of the functions of these names, from one pass
-        over the curve.
+        annualized_return, sharpe_ratio and max_drawdown: what the functions of these names return, from one pass over
+        the curve.
 
     Examples
     --------
@@ -181,12 +181,12 @@ def trade_metrics(profit_loss: Sequence[float] | Floats | pd.Series[Any]) -> dic
     Parameters
     ----------
     profit_loss
-        As of `win_rate`.
+        As in `win_rate`.
 
     Returns
     -------
     dict
-        win_rate, and total_trades: how many there are, those with an unknown result included.
+        win_rate, and total_trades: their number, including those with an unknown result.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Suggestions for the next iteration, made by rules from the metrics, trades and parameters of an iteration."""
+"""Suggestions for the next iteration: rules applied to the metrics, trades and parameters of an iteration."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ class _Iteration(NamedTuple):
 def suggestions_for(
     metrics: Mapping[str, float], trades: pd.DataFrame, parameters: Mapping[str, Any]
 ) -> list[Suggestion]:
-    """Return what an iteration suggests to try next, the most important first.
+    """Return what an iteration suggests trying next, most important first.
 
     Parameters
     ----------
     metrics
         ``sharpe_ratio`` and ``max_drawdown`` as `finlab_nb.analysis.equity_metrics` returns them.
     trades
-        As `finlab_nb.demo.backtest.BacktestResult` has them.
+        As in `finlab_nb.demo.backtest.BacktestResult`.
     parameters
-        What the iteration was run with; ``cost_bps`` is the cost of each side in basis points.
+        The parameters of the iteration; ``cost_bps`` is the cost of each side in basis points.
 
     Returns
     -------

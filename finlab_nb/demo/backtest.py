@@ -1,4 +1,4 @@
-"""A small, honest backtest: what is known at the close is traded at the next open, and every trade costs."""
+"""A small, honest backtest: what is known at the close is traded at the next open, and every trade has a cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BASIS_POINT: Final = 1e-4
 
 
 class BacktestResult(NamedTuple):
-    """Trades and account of one run.
+    """The trades and the account of one backtest.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class BacktestResult(NamedTuple):
 
 
 class _Trades(NamedTuple):
-    """Trades of one share as arrays: places of the days, shares and money."""
+    """The trades of one share as arrays: places of the days, shares and money."""
 
     entry: NDArray[np.intp]
     exit: NDArray[np.intp]  # the number of days while open
@@ -62,10 +62,10 @@ def backtest(
 ) -> BacktestResult:
     """Trade signals on prices.
 
-    Each share has an equal part of the capital, which grows and shrinks by its own trades alone. A signal known
+    Each share has an equal part of the capital, which grows and shrinks only by its own trades. A signal known
     at the close of a day is traded at the open of the next day on which the share has prices; the signal of
     the last day is never traded. A share that is listed later keeps its part in cash until then. Cash earns
-    nothing, and lending shares for a short sale costs nothing.
+    nothing, and borrowing shares for a short sale costs nothing.
 
     Parameters
     ----------
@@ -78,19 +78,19 @@ def backtest(
     cost_bps
         Cost of each side of a trade, in basis points (0.01%) of its value.
     exposure
-        Fraction of its part of the capital that a trade invests, in (0, 1].
+        Fraction of a share's part of the capital that a trade invests, in (0, 1].
     whole_shares
-        Round the size of each trade down to whole (adjusted) shares; a trade of none is left out.
+        Round the size of each trade down to whole (adjusted) shares; a trade of 0 shares is left out.
 
     Returns
     -------
     BacktestResult
-        A part that has lost everything trades no more.
+        A part that has lost everything no longer trades.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, or a signal is none of -1, 0 and 1.
+        If an argument is out of range, or a signal is not -1, 0 or 1.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def _trade(
     entry, leave, side = starts[invested], ends[invested], held[starts][invested]
     is_open = leave == len(held)
     exit_price = np.where(is_open, closed[-1], opened[np.where(is_open, 0, leave)])
-    # Of one unit of currency invested: the shares, and what they earn after costs.
+    # Per unit of currency invested: the shares, and what they earn after costs.
     shares = 1.0 / (opened[entry] * (1.0 + cost))
     costs = cost * (opened[entry] + np.where(is_open, 0.0, exit_price))
     earned_per_share = side * (exit_price - opened[entry]) - costs
@@ -183,7 +183,7 @@ def _trade(
 
 
 def _gains(trades: _Trades, opened: Floats, closed: Floats, cost: float) -> Floats:
-    """Profit and loss of one share up to each close: of the trades that ended, and of the open one."""
+    """Profit and loss of one share up to each close, over the trades that ended and the open one."""
     days = len(closed)
     gains = np.zeros(days + 1)
     np.add.at(gains, trades.exit, trades.profit)  # a trade still open ends after the last day
@@ -198,7 +198,7 @@ def _gains(trades: _Trades, opened: Floats, closed: Floats, cost: float) -> Floa
 
 
 def _carried_forward(gains: Floats, traded: NDArray[np.intp], days: int) -> Floats:
-    """Gains on all days from those on which the share traded: nothing before, the last known after."""
+    """Gains on all days, from the days on which the share traded: 0 before, then the last known value."""
     last_known = np.searchsorted(traded, np.arange(days), side="right")
     return np.concatenate([[0.0], gains])[last_known]
 

@@ -1,4 +1,4 @@
-"""Fill a database with the demo: what is there stays, what is missing is added."""
+"""Fill a database with the demo: existing rows stay, missing ones are added."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _Iterations = dict[str, dict[str, Any]]
 
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg]
-    monitor_interval = 0  # without a thread of its own, which would outlive the bar
+    monitor_interval = 0  # no thread, which would outlive the bar
 
 
 def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> list[str]:
     """Add the demo to a database: four strategies on real prices, with trades, equity and suggestions.
 
-    What is there is recognised (a strategy by name and code, an iteration by its parameters) and left as it is,
-    so that a second call adds nothing, an interrupted one is completed by the next, and two at once add each iteration
-    only once. Nothing is ever removed. The iteration with the highest Sharpe ratio is starred when the last iteration
-    has been added, unless an iteration of the demo is starred already.
+    Existing strategies (recognised by name and code) and iterations (by their parameters) are left as they are. So a
+    second call adds nothing, the next call completes an interrupted one, and two calls at once add each iteration only
+    once. Nothing is ever removed. When the last iteration has been added, the one with the highest Sharpe ratio is
+    starred, unless an iteration of the demo is starred already.
 
     The prices are those of four survivors: the results are no evidence of skill.
 
     Parameters
     ----------
     db_path
-        The database file, created if there is none.
+        The database file, created if it does not exist.
     progress
         Show a progress bar on stderr.
 
     Returns
     -------
     list of str
-        The iteration ids of all iterations of the demo, by strategy and in the order of its grid.
+        The ids of all iterations of the demo, by strategy and in the order of its grid.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def build_demo(db_path: str | os.PathLike[str], *, progress: bool = True) -> lis
 
 
 def _save_strategies(store: StorageManager) -> dict[str, str]:
-    """Ids of the strategies by name; those that are missing are saved, parents first."""
+    """Return the ids of the strategies by name; missing ones are saved, parents first."""
     ids: dict[str, str] = {}
     for strategy in STRATEGIES:
         with store.transaction():
@@ -100,7 +100,7 @@ def _save_strategies(store: StorageManager) -> dict[str, str]:
 def _save_missing(
     store: StorageManager, strategy: Strategy, strategy_ids: Mapping[str, str], computed: list[dict[str, Any]]
 ) -> None:
-    """Save the iterations that nobody else has saved meanwhile, and star the best once all are there."""
+    """Save the iterations that no other process has saved meanwhile, and star the best once all are there."""
     with store.transaction():
         strategy_id = strategy_ids[strategy.name]
         present = _iterations(store, strategy_id)
@@ -129,7 +129,7 @@ def _sharpe_ratio(iteration: Mapping[str, Any]) -> float:
 
 
 def _iterations(store: StorageManager, strategy_id: str) -> _Iterations:
-    """Find the iterations of a strategy by their parameters, of equal ones the first."""
+    """Find the iterations of a strategy by their parameters; among equal ones, the first."""
     found: _Iterations = {}
     for iteration in store.load_strategy_history(strategy_id):
         found.setdefault(_key(iteration["parameters"] or {}), iteration)
@@ -145,7 +145,7 @@ def _key(parameters: Mapping[str, Any]) -> str:
 
 
 def _iteration(strategy: Strategy, parameters: Parameters, prices: pd.DataFrame) -> dict[str, Any]:
-    """Backtest one set of parameters: the arguments to save it with."""
+    """Backtest one set of parameters, and return the arguments to save it with."""
     result = strategy.run(prices, parameters)
     is_first = parameters == strategy.parameters
     return {

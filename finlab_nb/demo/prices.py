@@ -1,4 +1,4 @@
-"""Real daily prices of four shares, adjusted for splits and dividends (their source: PROVENANCE.md)."""
+"""Real daily prices of four shares, adjusted for splits and dividends (source: PROVENANCE.md)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PRICE_COLUMNS: Final = ["open", "high", "low", "close"]
 def load_prices() -> pd.DataFrame:
     """Return the daily prices of AAPL, GOOG, IBM and MSFT, from 2000-03-01 to 2013-03-01.
 
-    Four shares that survived and did well are no evidence of any skill: whatever a strategy earns on them, it
-    was chosen after the fact.
+    Four shares that survived and did well are no evidence of any skill: whatever a strategy earns on them, they
+    were chosen after the fact.
 
     Returns
     -------

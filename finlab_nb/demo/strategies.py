@@ -1,4 +1,4 @@
-"""The strategy versions of the demo, each made from another one, and the grid of iterations of each."""
+"""The strategy versions of the demo, how they descend from each other, and the grid of iterations of each."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Strategy(NamedTuple):
     signal
         Closing prices (dates by shares) and its own parameters -> signals as `backtest` takes them.
     parameters
-        The parameters it was first run with: those of the signal, and ``cost_bps, exposure, whole_shares``.
+        The parameters of its first iteration: those of the signal, and ``cost_bps, exposure, whole_shares``.
     parent
-        Name of the strategy that it was made from; None for the first.
+        The strategy that it was made from, by name; None for the first.
     grid
-        The parameters of all its iterations; the first are ``parameters``.
+        The parameters of all its iterations, starting with ``parameters``.
     """
 
     name: str
@@ -87,7 +87,7 @@ def channel_breakout(close: pd.DataFrame, entry_window: int, exit_window: int) -
 
 
 def _grid(first: Parameters, axes: Mapping[str, Iterable[Any]]) -> tuple[Parameters, ...]:
-    """All combinations of the axes over the first parameters, these in front, each once."""
+    """Combine the axes over the first parameters; these come first, and each combination once."""
     names = list(axes)
     varied = [first | dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values())]
     return (first, *(parameters for parameters in varied if parameters != first))
@@ -147,7 +147,7 @@ def strategy_named(name: str) -> Strategy:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such strategy.
     """
     for strategy in STRATEGIES:
         if strategy.name == name:

@@ -1,4 +1,4 @@
-"""Figures: what a figure shows is computed as numbers, then drawn by matplotlib; nothing touches pyplot."""
+"""Figures: what a figure shows is computed as numbers, then drawn with matplotlib; nothing touches pyplot."""
 
 from finlab_nb.figures.equity import (
     EquityCurve,

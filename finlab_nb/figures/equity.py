@@ -29,7 +29,7 @@ from finlab_nb.figures.theme import (
 
 NO_CURVES: Final = "no equity curves"
 
-# As many curves as a legend can name; of more, only the highest and the lowest at the end are named.
+# As many curves as a legend can name; if there are more, only those that end highest and lowest are named.
 MOST_NAMED_CURVES: Final = 12
 _MOST_FILLED_CURVES: Final = 3
 _STRETCHES_NAMED: Final = 500
@@ -41,10 +41,10 @@ _LEGEND_ROW_HEIGHT: Final = 0.2
 
 
 class EquityCurve(NamedTuple):
-    """One curve as it is drawn, without its holes.
+    """One curve as it is drawn, without its gaps.
 
-    ``dates`` (naive, in UTC where the frame was aware), ``equity`` and ``drawdown`` (fractions <= 0) are
-    equally long and in time order. ``equity`` is in currency, or the growth of 1 if rebased. ``metrics`` are
+    ``dates`` (naive, in UTC where the frame was aware), ``equity`` and ``drawdown`` (fractions <= 0) have
+    the same length and are in time order. ``equity`` is in currency, or the growth of 1 if rebased. ``metrics`` are
     the annualized_return, sharpe_ratio and max_drawdown of `finlab_nb.analysis.equity_metrics`.
     """
 
@@ -57,7 +57,7 @@ class EquityCurve(NamedTuple):
 
 
 class EquityInfo(NamedTuple):
-    """What an equity figure shows: the curves in the order of the frame, and whether they are the growth of 1."""
+    """What an equity figure shows: the curves in the order of the frame, and whether they show the growth of 1."""
 
     curves: tuple[EquityCurve, ...]
     rebased: bool
@@ -70,12 +70,12 @@ def equity_info(equity: pd.DataFrame, labels: Mapping[str, str] | None = None, *
     ----------
     equity
         Account values in currency: one column per iteration id, indexed by datetime. Columns may start and
-        end on different dates and have holes (NaN).
+        end on different dates and have gaps (NaN).
     labels
-        The name to show for an iteration id; the id itself where there is none.
+        The name to show for an iteration id; by default the id itself.
     rebase
         Show the growth of 1 since the first point of each curve, so that accounts of different size and
-        start compare. A curve that starts at nothing or less has no growth and is left out.
+        start can be compared. A curve that starts at 0 or less has no growth and is left out.
 
     Returns
     -------
@@ -114,10 +114,10 @@ def draw_equity(info: EquityInfo, ax: Axes | None = None, *, log: bool = False, 
     ax
         Where to draw; axes of a new figure by default.
     log
-        Use a logarithmic scale, on which equal rates of growth have equal slopes. Values of nothing or
+        Use a logarithmic scale, on which equal rates of growth have equal slopes. Values of 0 or
         less are not drawn.
     legend
-        Name the curves inside the axes: all up to twelve, of more the highest and the lowest at the end.
+        Name the curves inside the axes: all of up to twelve curves, else those that end highest and lowest.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def draw_equity(info: EquityInfo, ax: Axes | None = None, *, log: bool = False, 
 
 
 def draw_drawdown(info: EquityInfo, ax: Axes | None = None) -> Axes:
-    """Draw the drawdown of each curve in percent, in the colours of `draw_equity`; the axes as there."""
+    """Draw the drawdown of each curve in percent, in the colours of `draw_equity`; `ax` is as there."""
     ax = _dressed(info, ax, "Drawdown")
     if not info.curves:
         return ax
@@ -172,7 +172,7 @@ def equity_figure(info: EquityInfo, *, log: bool = False) -> Figure:
     Returns
     -------
     Figure
-        Free of pyplot: it is gone when nobody refers to it. `themed_svg` shows it in a notebook,
+        Independent of pyplot: it is gone when nothing refers to it. `themed_svg` shows it in a notebook,
         ``savefig`` writes it to a file.
     """
     if not info.curves:
@@ -220,7 +220,7 @@ class _Style(TypedDict):
 
 
 def _styles(info: EquityInfo) -> list[_Style]:
-    """One style a curve; of many curves only those that the legend names stand out."""
+    """One style per curve; among many curves only those that the legend names stand out."""
     if len(info.curves) <= MOST_NAMED_CURVES:
         return [_named_style(place) for place in range(len(info.curves))]
     highest, lowest = _ends(info)
@@ -274,14 +274,14 @@ def _legend_columns(texts: list[str]) -> int:
 
 
 def _width(text: str) -> int:
-    """Width in Latin characters: one of CJK takes two."""
+    """Width in Latin characters: a CJK character takes two."""
     return sum(2 if character >= "\u2e80" else 1 for character in text)
 
 
 def _name_curves(place: Axes | Figure, handles: list[Line2D], texts: list[str], **options: Any) -> None:
-    # Given afterwards, because a legend would take a name with a leading underscore for a private one.
+    # Set afterwards, because a legend treats a name with a leading underscore as private.
     numbers = [str(number) for number, _ in enumerate(texts)]
-    # Room for a browser whose font is wider than the one that matplotlib measures.
+    # Room for a browser with a wider font than the one that matplotlib measures.
     spacing = max(2.4, 0.12 * max(_width(text) for text in texts))
     legend = place.legend(
         handles, numbers, fontsize=9, labelcolor=INK, handlelength=2.0, columnspacing=spacing, **options
@@ -309,7 +309,7 @@ def _draw_line(ax: Axes, dates: pd.DatetimeIndex, values: Floats, style: _Style,
 
 
 def _thinned(dates: pd.DatetimeIndex, values: Floats, style: _Style) -> tuple[pd.DatetimeIndex, Floats]:
-    """Drop points that the eye cannot tell apart: of each small stretch the lowest and the highest stay."""
+    """Drop points that the eye cannot tell apart: the lowest and the highest of each small stretch stay."""
     stretches = _STRETCHES_NAMED if style["alpha"] == 1.0 else _STRETCHES_IN_CROWD
     size = -(-len(values) // stretches)
     if size <= 2:
@@ -351,7 +351,7 @@ def _set_date_axis(ax: Axes) -> None:
 
 
 def amount_text(value: float) -> str:
-    """Return an amount of currency, or a growth factor, as short as an axis needs it.
+    """Return an amount of currency, or a growth factor, as short as an axis needs.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# On paper these are the colours of a light theme; in a notebook each stands for the variable of the theme.
+# On paper these are the colours of a light theme; in a notebook each becomes a variable of the theme.
 INK: Final = "#212121"
 FAINT_INK: Final = "#616161"
 LINE: Final = "#e0e0e0"
@@ -32,8 +32,8 @@ _THEMED_COLOURS: Final[Mapping[str, str]] = {
 }
 _THEMED_FONT: Final = "var(--jp-ui-font-family, system-ui, sans-serif)"
 
-# Told apart also with red-green blindness (simulated distance in OKLab at least 0.11), and with a contrast of
-# at least 3:1 against white and against JupyterLab's dark background alike.
+# Distinct even with red-green blindness (simulated distance in OKLab at least 0.11), with a contrast of at least
+# 3:1 against both white and JupyterLab's dark background.
 PALETTE: Final = ("#1f6fd6", "#e8590c", "#2a9d86", "#c41a06", "#0099dc", "#396a77")
 LINE_STYLES: Final[tuple[Literal["solid", "dashed", "dotted"], ...]] = ("solid", "dashed", "dotted")
 
@@ -66,26 +66,26 @@ _LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
 
 @lru_cache(maxsize=1)
 def font_families() -> tuple[str, ...]:
-    """Return the installed font families that draw Latin and Chinese text, the best first.
+    """Return the installed font families that draw Latin and Chinese text, best first.
 
     Returns
     -------
     tuple of str
         Only families that matplotlib knows, so that it has nothing to warn about; "DejaVu Sans", which comes
-        with matplotlib, is always the last.
+        with matplotlib, is always last.
     """
     installed = {entry.name for entry in font_manager.fontManager.ttflist}
     return (*(family for family in _CJK_FAMILIES if family in installed), _LAST_FAMILY)
 
 
 def one_line(text: object, longest: int = _LONGEST_TEXT) -> str:
-    """Return a text as a figure can show it: printable, on one line, at most ``longest`` characters."""
+    """Return text as a figure can show it: printable, on one line, at most ``longest`` characters."""
     line = " ".join(_NOT_PRINTABLE.sub(" ", str(text)).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def as_plain_text(text: Text) -> Text:
-    """Make a text of a figure literal: no ``$`` starts a formula, and the fonts know Chinese."""
+    """Make a figure's text literal: no ``$`` starts a formula, and the fonts include Chinese."""
     text.set_parse_math(False)
     text.set_usetex(False)
     text.set_fontfamily(list(font_families()))
@@ -93,14 +93,14 @@ def as_plain_text(text: Text) -> Text:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size (inches) on the themed paper, unknown to pyplot."""
+    """Return an empty figure of this size (inches) with a themed background, unknown to pyplot."""
     return Figure(
         figsize=(width, height), dpi=100, facecolor=PAPER, edgecolor=PAPER, layout="constrained", frameon=True
     )
 
 
 def dress_axes(ax: Axes, title: str) -> None:
-    """Give axes the look of the house: a title at the left, horizontal grid lines, no box."""
+    """Give axes the package's look: a title at the left, horizontal grid lines, no box."""
     families = list(font_families())
     ax.set_facecolor(PAPER)
     as_plain_text(ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=8))
@@ -121,14 +121,14 @@ def themed_svg(fig: Figure) -> str:
     Parameters
     ----------
     fig
-        Any matplotlib figure. Its label (``fig.set_label``) becomes the text that screen readers say.
+        Any matplotlib figure. Its label (``fig.set_label``) becomes the text for screen readers.
 
     Returns
     -------
     str
         One ``<svg>`` element, as wide as its place allows. Black, white and the greys of this package become
-        the variables of the theme; text stays text, in the fonts of the browser; ids are unique to this
-        call; there is no script, no style sheet and no link in it, and every text is escaped.
+        variables of the theme; text stays text, in the browser's fonts; ids are unique to this call; it
+        contains no script, style sheet or link, and all text is escaped.
     """
     root = ET.fromstring(_ILLEGAL_IN_XML.sub("", _svg_of(fig)))  # noqa: S314 (written by matplotlib)
     for parent in list(root.iter()):
@@ -149,7 +149,7 @@ def _svg_of(fig: Figure) -> str:
         mpl.rc_context({"svg.fonttype": "none", "svg.image_inline": True, "path.simplify": True}),
         warnings.catch_warnings(),
     ):
-        # The fonts of the browser draw the text: what the fonts of this machine lack does not matter.
+        # The browser's fonts draw the text, so glyphs that this machine's fonts lack do not matter.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
         fig.savefig(buffer, format="svg")
     return buffer.getvalue()
@@ -160,7 +160,7 @@ def _local_name(name: object) -> str:
 
 
 def _rename_ids(root: ET.Element, prefix: str) -> None:
-    """Keep the ids that something refers to, under names of their own; drop the others."""
+    """Keep the ids that something refers to, under unique names; drop the others."""
     used = set(_references(root))
 
     def renamed(match: re.Match[str]) -> str:
@@ -217,7 +217,7 @@ def _make_responsive(root: ET.Element, description: str) -> None:
         "width": "100%",
         "role": "img",
         "aria-label": description or "Figure",
-        # matplotlib says the first two in a style sheet, which would reach every SVG of the page.
+        # matplotlib puts the first two in a style sheet, which would affect every SVG on the page.
         "style": f"stroke-linejoin: round; stroke-linecap: butt; display: block; height: auto; "
         f"max-width: {round(1.75 * width)}px",
     }

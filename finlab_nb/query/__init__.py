@@ -1,1 +1,1 @@
-"""DuckDB, the only analyst: copies what is stored into columns and answers questions as DataFrames."""
+"""DuckDB, the only analyst: copies the stored rows to columns and answers questions as DataFrames."""

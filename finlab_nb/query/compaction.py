@@ -9,15 +9,15 @@ from finlab_nb.query.ranges import Range
 from finlab_nb.query.segments import Segment
 from finlab_nb.store.triggers import BUCKET_BITS
 
-MERGED_ROWS: Final = 1 << 20  # segments of this size are merged no further
+MERGED_ROWS: Final = 1 << 20  # segments of this size are not merged further
 _MERGED_SEGMENTS: Final = 4
 _MOST_PARTS: Final = 64
 
 
 def partition(first: int, last: int) -> Iterator[Range]:
-    """Part a range into some that are worth a segment: who asks for a few iterations need not look into all.
+    """Split a range into parts worth a segment each: a question about a few iterations need not look into all of them.
 
-    Not into ever so many, for another program may have left rowids that lie far apart.
+    Their number is limited, because another program may have left rowids that are far apart.
     """
     step = max(MERGED_ROWS, -(-(last - first + 1) // _MOST_PARTS))
     for start in range(first, last + 1, step):
@@ -25,12 +25,12 @@ def partition(first: int, last: int) -> Iterator[Range]:
 
 
 def needs_rewrite(segment: Segment, stale: set[int]) -> bool:
-    """Tell whether so much of a segment was edited that writing it anew pays."""
+    """Tell whether enough of a segment was edited to make rewriting it worthwhile."""
     return len(stale) > 16 and len(stale) << BUCKET_BITS > (segment.last - segment.first) // 4
 
 
 def mergeable(segments: list[Segment]) -> Range | None:
-    """Return the range of neighbouring small segments of like size, so that rows are rewritten a few times only."""
+    """Return the range of a series of small segments of similar size, so that rows are rewritten only a few times."""
     chosen: list[Segment] = []
     for one in reversed(segments):
         size = one.last - one.first + 1

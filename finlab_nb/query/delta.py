@@ -46,14 +46,14 @@ _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def create(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """Create the delta, empty, in the place of an earlier one."""
+    """Create an empty delta in place of an earlier one."""
     connection.execute(f"DROP VIEW IF EXISTS {table.name}")
     connection.execute(f"DROP VIEW IF EXISTS copied.{table.name}_rows")
     connection.execute(f"CREATE OR REPLACE TABLE copied.{table.name} ({table.definition})")
 
 
 def remove(connection: duckdb.DuckDBPyConnection, table: Table, ranges: Iterable[tuple[int, int]]) -> None:
-    """Remove the rows of some ranges of rowids."""
+    """Remove the rows of these ranges of rowids."""
     for first, last in ranges:
         connection.execute(f"DELETE FROM copied.{table.name} WHERE row_id BETWEEN {first} AND {last}")
 
@@ -70,7 +70,7 @@ def read(
     table: Table,
     ranges: Iterable[tuple[int, int]],
 ) -> None:
-    """Read the rows of some ranges of rowids from SQLite into the delta."""
+    """Read the rows of these ranges of rowids from SQLite into the delta."""
     insert = f"INSERT INTO copied.{table.name} {table.typed_rows('incoming_rows')}"
     for rows in _in_chunks(piece for first, last in ranges for piece in raw_rows(source, table, first, last)):
         connection.register("incoming_rows", rows)
@@ -81,7 +81,7 @@ def read(
 
 
 def _in_chunks(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Put small pieces together: planning an INSERT takes longer than running it for a few rows."""
+    """Combine small pieces: planning an INSERT takes longer than running it for a few rows."""
     waiting: list[pa.Table] = []
     for piece in pieces:
         waiting.append(piece)
@@ -114,7 +114,7 @@ def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) ->
 
 
 def no_rows(table: Table) -> pa.Table:
-    """Return raw rows as `raw_rows` does, but none."""
+    """Return an empty table in the form of `raw_rows`."""
     arrays = [pa.array([], _ARROW_TYPES[column.kind]) for column in table.columns]
     names = ["row_id", *(column.name for column in table.columns), "misfits"]
     return pa.Table.from_arrays([pa.array([], pa.int64()), *arrays, pa.array([], pa.int32())], names=names)
@@ -143,7 +143,7 @@ def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence
 def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequence[str]) -> str:
     """Return the query for the rows of the table's view, without the segments that hold none of the owners.
 
-    Which segments the view reads is itself told by a table of DuckDB, so that both are of one moment.
+    A DuckDB table tells which segments the view reads, so that both show the same moment.
     """
     query = f"SELECT path, deleted_ranges, least, greatest FROM copied.shown_{table.name}"
     sources = [
@@ -155,7 +155,7 @@ def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequenc
 
 
 def _union(table: Table, sources: Iterable[tuple[str, str | None]]) -> str:
-    """Return the query for all rows of some segments, apart from what was deleted in them, and of the delta."""
+    """Return the query for all rows of some segments, without their deleted ranges, and of the delta."""
     whole, parts = [], []
     for path, deleted_ranges in sources:
         if deleted_ranges is None:
@@ -168,7 +168,7 @@ def _union(table: Table, sources: Iterable[tuple[str, str | None]]) -> str:
 
 
 def tables_with_bad_values(connection: duckdb.DuckDBPyConnection, tables: Iterable[tuple[Table, bool]]) -> set[str]:
-    """Return which tables hold bad values: in all their rows, or in their delta alone."""
+    """Return which tables hold bad values, in all their rows or only in their delta."""
     asked = [
         f"SELECT '{table.name}' FROM copied.{table.name}{'_rows' if whole else ''} WHERE bad_values > 0"
         for table, whole in tables
@@ -190,14 +190,14 @@ def rows_between(table: Table, first: int, last: int) -> str:
 
 
 def fingerprint(connection: duckdb.DuckDBPyConnection, table: Table, first: int, last: int) -> dict[int, str | None]:
-    """Return whose rows stand at the fingerprint rowids of a range."""
+    """Return the owners of the rows at the fingerprint rowids of a range."""
     places = fingerprint_rowids(first, last)
     query = f"SELECT row_id, {quoted(table.owner)} FROM copied.{table.name}_rows WHERE row_id IN (SELECT unnest(?))"
     return dict.fromkeys(places) | dict(connection.execute(query, [places]).fetchall())
 
 
 def _neighbours(buckets: set[int]) -> list[tuple[int, int]]:
-    """Return neighbouring buckets as ranges of rowids."""
+    """Return buckets as ranges of rowids, with neighbours joined."""
     joined: list[tuple[int, int]] = []
     for bucket in sorted(buckets):
         first, last = bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1
@@ -220,7 +220,7 @@ def _arrow(table: Table, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
 
 
 def _array(column: Column, values: Sequence[Any]) -> tuple[pa.Array, list[int]]:
-    """Return the values as far as they fit, and where they do not: SQLite does not hold a column to its type."""
+    """Return the values, None where one does not fit, and the places of those: SQLite does not enforce types."""
     kind, fitting = _ARROW_TYPES[column.kind], _PYTHON_TYPES[column.kind]
     # Arrow would take bytes for text.
     if kind != pa.string() or set(map(type, values)) <= {str, type(None)}:

@@ -5,8 +5,8 @@ holds what no segment holds: the newest rows, gaps between segments, and the row
 segment was written (the segment's own rows of such a bucket are left out of the view).
 
 One refresh reads the state of all tables and every missing row in one read transaction of the pool and applies them
-in one transaction of DuckDB: all views show the same moment. Only when many rows are missing does the child-process
-reader copy them to segments first; what was written meanwhile is then caught up with as usual.
+in one transaction of DuckDB: all views show the same moment. If many rows are missing, the reader in the child
+process first copies them to segments, and the refresh then reads only what was written meanwhile.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Fingerprint = dict[int, str | None]
 
-_PINNED_SNAPSHOTS: Final = 8  # each of them keeps its rows from being removed
-_BULK_ROWS: Final = 16_384  # fewer are read through the pool before the reader has started
-_BULK_SHARE: Final = 6  # a gap is left to the reader, which scans the whole table, if it is a sixth of it
+_PINNED_SNAPSHOTS: Final = 8  # each one keeps its rows from being removed
+_BULK_ROWS: Final = 16_384  # the pool reads fewer than these sooner than the reader starts
+_BULK_SHARE: Final = 6  # a gap of a sixth of the table is left to the reader, which scans the whole table
 _LEAST_ROWID: Final = -(2**63)
 
 _STATE: Final = "SELECT generation FROM store_state"
@@ -58,7 +58,7 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 @dataclass(slots=True)
 class _Copy:
-    """What is known of one table: its segments, and the moment that its rows stand for."""
+    """What is known about one table: its segments, and the moment that its rows show."""
 
     table: Table
     segments: list[Segment] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Copy:
 
 @dataclass(frozen=True, slots=True)
 class _PinnedSnapshot:
-    """A moment that relations were handed out of; it lasts as long as the transaction of its cursor."""
+    """A moment that relations were handed out for; it lasts as long as the transaction of its cursor."""
 
     version: tuple[int, ...]
     cursor: duckdb.DuckDBPyConnection
@@ -82,7 +82,7 @@ class _PinnedSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What one read transaction says of the store."""
+    """What one read transaction tells about the store."""
 
     generation: str
     stamps: dict[str, dict[int, int]]
@@ -90,7 +90,7 @@ class _State:
 
 
 class Engine:
-    """DuckDB views over one store, always of its newest moment.
+    """DuckDB views over one store, which always show its newest moment.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Engine:
         self._copies: dict[str, _Copy] = {}
 
     def answer(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
-        """Ask a question of the newest moment; all queries of the question see that same moment.
+        """Answer a question about the newest moment; all queries of the question see that same moment.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Engine:
             raise QueryError(str(error)) from error
 
     def pin(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a relation of this moment, good until `close` or until several later moments are pinned."""
+        """Return a view as a relation of this moment, valid until `close` or until several later moments are pinned."""
         try:
             with self._lock:
                 self.refresh()
@@ -168,7 +168,7 @@ class Engine:
             if version == self._version:
                 return
             if self._version is not None and version[0] != self._version[0]:
-                self._copies.clear()  # another file stands under the name
+                self._copies.clear()  # the name now belongs to another file
             for may_copy in (True, False):
                 with self._pool.snapshot() as source:
                     state = self._state(source)
@@ -189,13 +189,13 @@ class Engine:
             self._compact()
 
     def forget(self) -> None:
-        """Drop what is known, so that the next question builds it anew from the cache folder and the store."""
+        """Drop what is known, so that the next question rebuilds it from the cache folder and the store."""
         with self._lock:
             self._copies.clear()
             self._version = None
 
     def close(self) -> None:
-        """Stop the reader and let go of DuckDB. Closing twice is fine."""
+        """Stop the reader and release DuckDB. Closing twice is fine."""
         with self._lock:
             self.reader.close()
             self._interruptible.close()
@@ -220,7 +220,7 @@ class Engine:
         return self._folder
 
     def bad_values(self, views: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Return how many values of each column are missing because they could not be read, as a question sees it."""
+        """Return how many values of each column are missing because they could not be read, as a question sees them."""
         affected = [copy.table for name, copy in self._copies.items() if copy.has_bad_values and name in tables]
         counts = {table.name: delta.bad_values(views, table) for table in affected}
         return {name: columns for name, columns in counts.items() if columns}
@@ -253,7 +253,7 @@ class Engine:
             }
 
     def clear_cache(self) -> None:
-        """Remove all segments of this store, of any generation; the next question builds them anew."""
+        """Remove the segments of all generations of this store; the next question rebuilds them."""
         with self._lock:
             self.forget()
             self._connection()
@@ -271,7 +271,7 @@ class Engine:
     @staticmethod
     def _state(source: sqlite3.Connection) -> _State:
         (generation,) = source.execute(_STATE).fetchone()
-        (schema,) = source.execute("PRAGMA schema_version").fetchone()  # counts every change, of any program
+        (schema,) = source.execute("PRAGMA schema_version").fetchone()  # counts every change by any program
         stamps: dict[str, dict[int, int]] = {name: {} for name in TABLES}
         for name, bucket, stamp in source.execute(_EDITED).fetchall():
             stamps[name][bucket] = stamp
@@ -281,7 +281,7 @@ class Engine:
         return _State(f"{generation}.{schema}.{FORMAT}", stamps, ends)
 
     def _adopt(self, source: sqlite3.Connection, state: _State) -> None:
-        """Start from the cache folder where nothing is known of this generation yet."""
+        """Start from the cache folder if nothing is known about this generation yet."""
         connection = self._connection()
         if self._folder is not None and self._folder.path.name != state.generation:
             self._copies.clear()
@@ -295,7 +295,7 @@ class Engine:
             self._copies[name] = _Copy(table, choose(own, stamps))
 
     def _bulk_ranges(self, state: _State) -> list[tuple[_Copy, int, int]]:
-        """Return the ranges that hold so many unsealed rows that the reader is faster than the pool."""
+        """Return the ranges with so many rows outside segments that the reader is faster than the pool."""
         ranges = []
         for name, copy in self._copies.items():
             ends = state.ends[name]
@@ -390,7 +390,7 @@ class Engine:
     # Sealing ------------------------------------------------------------------------------------------------------
 
     def _compact(self) -> None:
-        """Turn a long delta into a segment, merge small segments, rewrite those with many edits."""
+        """Turn a long delta into a segment, merge small segments, and rewrite those with many edits."""
         assert self._folder is not None  # noqa: S101
         changed = False
         for copy in self._copies.values():
@@ -412,7 +412,7 @@ class Engine:
         return mergeable(copy.segments)
 
     def _seal(self, copy: _Copy, first: int, last: int) -> None:
-        """Write the rows of a range, wherever they stand, to one segment."""
+        """Write the rows of a range, wherever they are, to one segment."""
         assert self._folder is not None  # noqa: S101
         connection, table, path = self._connection(), copy.table, self._folder.new_path()
         stamps = within(copy.stamps, first, last)
@@ -434,7 +434,7 @@ class Engine:
         copy.segments = segments
 
     def after_fork_in_child(self) -> None:
-        """Start anew: threads of DuckDB and the pipe to the reader belong to the parent, and are never touched."""
+        """Start afresh: DuckDB's threads and the pipe to the reader belong to the parent, and are never touched."""
         for inherited in (self._duck, self.reader):
             if inherited is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
@@ -449,11 +449,11 @@ def _connect(cache_root: Path) -> duckdb.DuckDBPyConnection:
         "SET TimeZone = 'UTC'",
         "SET enable_progress_bar = false",
         "SET parquet_metadata_cache = true",
-        # It would look for variables in this package's own functions; `Frames.sql` looks where the caller is.
+        # DuckDB would look for variables in this package's own functions; `Frames.sql` looks in the caller's.
         "SET python_enable_replacements = false",
         f"SET temp_directory = {literal(str(spill))}",
-        # A query can read the segments and nothing else: no file of the disk, above all not the live database, and no
-        # extension, above all not the one for SQLite.
+        # A query can read the segments and nothing else: no other file, least of all the live database, and no
+        # extension, least of all the one for SQLite.
         f"SET allowed_directories = [{literal(str(cache_root))}]",
         "SET enable_external_access = false",
         "SET lock_configuration = true",

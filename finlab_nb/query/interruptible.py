@@ -1,8 +1,8 @@
 """Questions that Ctrl-C can stop.
 
 Python sees a signal only between its own instructions, and only in the main thread, while DuckDB may compute for
-minutes inside one call. So a question of the main thread is put to a thread of the engine's own; the main thread
-waits where an interrupt reaches it, and passes it on to DuckDB.
+minutes inside one call. So a question of the main thread is answered in a thread of the engine; the main thread
+waits where an interrupt can reach it, and passes the interrupt on to DuckDB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def answered(
     question: Question[Answer],
     started: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
 ) -> Answer:
-    """Ask a question in a transaction of its own, which changes nothing."""
+    """Answer a question in its own transaction, which changes nothing."""
     with connection.cursor() as cursor:
         if started is not None:
             started(cursor)
@@ -79,7 +79,7 @@ class _Task(Generic[Answer]):
             self.done.wait()
         except BaseException:
             self.interrupted = True
-            # Again and again: a question may ask several queries, and an interrupt ends only the one that runs.
+            # Repeated, because a question may ask several queries, and an interrupt ends only the current one.
             while not self.done.wait(_REPEATED_SECONDS):
                 cursor = self._cursor
                 if cursor is not None:
@@ -99,7 +99,7 @@ def _raiser(error: BaseException) -> Callable[[], Any]:
 
 
 class InterruptibleThread:
-    """Puts questions of the main thread to a thread of its own, which starts with the first and ends with `close`."""
+    """Answers questions of the main thread in its own thread, which starts with the first one and ends with `close`."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[_Task[Any] | None] | None = None
@@ -108,7 +108,7 @@ class InterruptibleThread:
     def ask(self, connection: duckdb.DuckDBPyConnection, question: Question[Answer]) -> Answer:
         """Return the answer to a question."""
         if threading.current_thread() is not threading.main_thread():
-            return answered(connection, question)  # no interrupt ever comes here
+            return answered(connection, question)  # interrupts never arrive here
         if self._tasks is None:
             self._tasks = queue.SimpleQueue()
             self._thread = threading.Thread(target=_serve, args=(self._tasks,), name="finlab_nb questions", daemon=True)

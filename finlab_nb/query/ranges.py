@@ -1,4 +1,4 @@
-"""Ranges of rowids: what segments leave open, and what a bucket and a segment have in common."""
+"""Ranges of rowids: those that segments leave open, and those that a bucket and a segment have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Range: TypeAlias = tuple[int, int]
 
 
 def gaps(segments: Iterable[Segment], first: int, last: int) -> Iterator[Range]:
-    """Yield the ranges of rowids from first to last that no segment covers; segments come in order."""
+    """Yield the ranges of rowids from first to last that no segment covers; the segments must be in order."""
     for segment in segments:
         if first < segment.first:
             yield first, min(segment.first - 1, last)

@@ -1,11 +1,11 @@
 """The child process that attaches the database file in DuckDB and copies rows to Parquet.
 
 DuckDB's SQLite extension brings its own copy of SQLite. In the process that holds the pool it would drop the pool's
-locks on the file and corrupt it, so it lives in a process of its own: ``python -m finlab_nb.query.reader``.
+locks on the file and corrupt it, so it lives in a separate process: ``python -m finlab_nb.query.reader``.
 
-The two talk in lines of JSON over the child's stdin and stdout, which nothing else shares. The child never writes to
-the database, reads each request in one transaction on one thread (threads of a scan would each see a moment of their
-own), and ends when its parent closes the pipe or dies.
+The two exchange lines of JSON over the child's stdin and stdout, which nothing else uses. The child never writes to
+the database, reads each request in one transaction on one thread (each thread of a scan would see a different
+moment), and ends when its parent closes the pipe or dies.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ RAW_ROWS: Final = "raw_rows"  # the rows of a request: row_id, the raw columns, 
 
 
 class CopyRequest(NamedTuple):
-    """Rows to be copied: of a table, from one rowid to another, by a statement that reads `RAW_ROWS`.
+    """Rows of a table to be copied, from one rowid to another, with a statement that reads `RAW_ROWS`.
 
-    SQLite's rows can only be scanned from end to end. So those of many segments are copied into one file first, which
-    `parts` then read, and which does not stay.
+    SQLite's rows can only be scanned from end to end. So the rows for many segments are first copied to one file, which
+    `parts` then read and which is removed.
     """
 
     table: str
@@ -54,7 +54,7 @@ class CopyRequest(NamedTuple):
 
 
 class Reader:
-    """The parent's end: starts the child at the first request, and once more if it dies.
+    """The parent's end: starts the child at the first request, and again if it dies.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Reader:
         with self._lock:
             request = {"database": str(self._database), "copies": copies}
             answer = self._ask(request)
-            if answer is None:  # it died; once more with a new one
+            if answer is None:  # it died; try once more with a new one
                 self._stop()
                 answer = self._ask(request)
             if answer is None:
@@ -115,7 +115,7 @@ class Reader:
         except OSError:
             return None
         except BaseException:
-            self._stop()  # an interrupt leaves an answer behind that nobody waits for
+            self._stop()  # an interrupt would leave behind an answer that nobody waits for
             raise
         answer: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
         return answer
@@ -178,7 +178,7 @@ def _listen(stdin: IO[str], requests: queue.SimpleQueue[str]) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    # Another child of the parent may hold the pipe open after the parent's death, so that no end of file comes.
+    # Another child may hold the pipe open after the parent's death, so that no end of file arrives.
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(0)
@@ -233,7 +233,7 @@ def _serve(connection: Any, request: dict[str, Any]) -> None:
         with contextlib.suppress(Exception):  # there is no transaction if the file could not be attached
             connection.execute("ROLLBACK")
         connection.execute("DETACH DATABASE IF EXISTS store")
-    if refused:  # only now: never are two copies of SQLite at work on the file
+    if refused:  # only now, so that two copies of SQLite are never at work on the file
         _copy_by_python(connection, Path(request["database"]), refused)
     for copy in copies:
         for part in copy.parts:
@@ -243,7 +243,7 @@ def _serve(connection: Any, request: dict[str, Any]) -> None:
 
 
 def _copied(connection: Any, copy: CopyRequest) -> bool:
-    """Copy rows by DuckDB's own scan, which is fast and takes the types of the schema at their word."""
+    """Copy rows by DuckDB's own scan, which is fast and trusts the types of the schema."""
     import duckdb
 
     table = TABLES[copy.table]
@@ -254,7 +254,7 @@ def _copied(connection: Any, copy: CopyRequest) -> bool:
     texts = " OR ".join(f"{quoted(one.name)} = ''" for one in table.columns if one.duckdb_type == "VARCHAR")
     try:
         connection.execute(copy.statement)
-        if texts:  # text that is no UTF-8 is written without a word, and refused when it is read
+        if texts:  # text that is not UTF-8 is written silently, but refused when it is read
             connection.execute(f"SELECT count(*) FROM read_parquet({literal(copy.path)}) WHERE {texts}").fetchall()
     except (duckdb.TypeMismatchException, duckdb.ConversionException, duckdb.InvalidInputException):
         return False
@@ -262,7 +262,7 @@ def _copied(connection: Any, copy: CopyRequest) -> bool:
 
 
 def _copy_by_python(connection: Any, database: Path, copies: list[CopyRequest]) -> None:
-    """Copy rows of which some have values of another type than the schema says."""
+    """Copy rows, some of which have values of a type other than the schema says."""
     import sqlite3
 
     import pyarrow as pa

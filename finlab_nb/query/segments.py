@@ -1,9 +1,9 @@
-"""The Parquet segments beside the database: which exist, which still count, how a new one is made.
+"""The Parquet segments beside the database: which exist, which are still valid, and how a new one is made.
 
 A segment is an immutable file that holds all rows of one table between two rowids, at one moment. Its footer says which
-moment: the edit stamps of its rows' buckets (see the schema) and, as fingerprint, whose rows stood at a few rowids.
+moment: the edit stamps of its rows' buckets (see the schema) and, as a fingerprint, the owners of a few rows.
 Several kernels share a folder without locks: a file is written under a temporary name and renamed, and a file that
-does not match the database is passed over. A restore gives the store a new generation and so a new folder.
+does not match the database is ignored. A restore gives the store a new generation and thus a new folder.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from uuid_utils import uuid7
 from finlab_nb.query.tables import Table, literal, quoted
 from finlab_nb.store.triggers import BUCKET_BITS
 
-FORMAT: Final = 4  # of the segments: another one gets a folder of its own
+FORMAT: Final = 4  # of the segments: each format has its own folder
 _METADATA_KEY: Final = "finlab_nb"
-# As fast to unpack as can be, since every question does it: zstd would save a quarter of the disk and take twice the
-# time. Smaller groups would unpack less for one iteration, but each group costs a look at its statistics at every
-# question.
+# Chosen for fast unpacking, which every question does: zstd would save a quarter of the disk space and take twice as
+# long. Smaller groups would unpack less for one iteration, but every question would have to look at the statistics of
+# more groups.
 _PARQUET: Final = "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION lz4_raw, ROW_GROUP_SIZE 122880"
 _OLD_SECONDS: Final = 3600.0
 _FINGERPRINT_ROWS: Final = 32
@@ -54,10 +54,10 @@ class Segment:
     last: int
     stamps: Mapping[int, int] = field(repr=False)
     fingerprint: Mapping[int, str | None] = field(repr=False)
-    owners: tuple[str, str] | None = None  # the least and the greatest, where the footer tells
+    owners: tuple[str, str] | None = None  # the least and the greatest, if the footer has them
 
     def stale_buckets(self, stamps: Mapping[int, int]) -> set[int]:
-        """Return the buckets of this segment whose rows were edited since, given the database's stamps now."""
+        """Return the buckets of this segment whose rows were edited since, given the database's current stamps."""
         low, high = self.first >> BUCKET_BITS, self.last >> BUCKET_BITS
         return {
             bucket
@@ -83,7 +83,7 @@ class SegmentFolder:
     @classmethod
     def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
         """Return the cache folder: in the wanted one, beside the database, or a temporary one."""
-        # Always one of its own: what is in it can be read in queries, and what is old in it is removed.
+        # Always a folder for the cache alone: queries can read what is in it, and old files in it are removed.
         root = (database.parent if wanted is None else wanted) / f"{database.name}.cache"
         if database.is_relative_to(root):
             root = root / root.name
@@ -123,7 +123,7 @@ class SegmentFolder:
         return segment
 
     def segments(self, connection: duckdb.DuckDBPyConnection) -> list[Segment]:
-        """Return the segments that stand in the folder."""
+        """Return the segments in the folder."""
         paths = list(self.path.glob("*.parquet"))
         try:
             return _read(connection, paths)
@@ -135,7 +135,7 @@ class SegmentFolder:
             return found
 
     def remove_old(self, kept: Iterable[Path]) -> None:
-        """Remove files that no longer count, once they are so old that no kernel can still be reading them."""
+        """Remove files that are no longer valid, once they are so old that no kernel can still be reading them."""
         keep = set(kept)
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
@@ -151,7 +151,7 @@ class SegmentFolder:
 
 
 def clear(root: Path) -> None:
-    """Remove all segments of a cache folder, as far as no other program holds them open."""
+    """Remove all segments of a cache folder, except files that another program holds open."""
     for folder in root.iterdir():
         if _GENERATION.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
@@ -174,7 +174,7 @@ def _segment(path: Path, metadata: dict[str, Any], owners: tuple[str, str] | Non
 
 
 def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]:
-    """Return segments that do not overlap, in order: the longest are preferred, and those with the fewest edits."""
+    """Return segments that do not overlap, in order: preferably the longest, and those with the fewest edits."""
     chosen: list[Segment] = []
     ranked = sorted(found, key=lambda one: (one.first - one.last, len(one.stale_buckets(stamps)), one.path.name))
     for segment in ranked:
@@ -184,17 +184,17 @@ def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]
 
 
 def fingerprint_rowids(first: int, last: int) -> list[int]:
-    """Return the rowids of a range that serve as fingerprint: close together towards its end, where copies diverge."""
+    """Return the rowids of a range's fingerprint, which lie closer together towards its end, where copies diverge."""
     return sorted({max(first, last - (1 << step) + 1) for step in range(_FINGERPRINT_ROWS)})
 
 
 def fingerprint_of(source: sqlite3.Connection, table: Table, first: int, last: int) -> dict[int, str | None]:
-    """Return whose rows stand at the fingerprint of a range."""
+    """Return the owners of the rows at the fingerprint of a range."""
     return {place: _owner(source, table, place) for place in fingerprint_rowids(first, last)}
 
 
 def belongs(source: sqlite3.Connection, table: Table, segment: Segment, stamps: Mapping[int, int]) -> bool:
-    """Tell whether the database still has the segment's fingerprint, apart from rows that were edited since."""
+    """Tell whether the database still has the segment's fingerprint, except for rows that were edited since."""
     stale = segment.stale_buckets(stamps)
     return all(
         _owner(source, table, place) == owner
@@ -209,5 +209,5 @@ def _owner(source: sqlite3.Connection, table: Table, place: int) -> str | None:
     row = source.execute(query, (place,)).fetchone()
     try:
         return None if row is None or row[0] is None else str(row[0], "utf-8")
-    except UnicodeDecodeError:  # as the copy has it
+    except UnicodeDecodeError:  # as in the copy
         return None

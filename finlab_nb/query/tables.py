@@ -1,8 +1,8 @@
 """What is copied from the store: the types of each table's columns on the way to a DataFrame.
 
-A column has a raw type, as SQLite hands it out, and a cast that gives its type in DuckDB. Text that is no date, and
-whatever else a foreign tool has put where it does not belong, becomes NULL. In which columns of a row that happened is
-kept as bits of the hidden column ``bad_values``, so that counting it costs a scan of zeros at most.
+A column has a raw type, as SQLite returns it, and a cast that gives its type in DuckDB. Text that is not a date, and
+anything else that a foreign tool has put where it does not belong, becomes NULL. The bits of the hidden column
+``bad_values`` tell in which columns of a row that happened, so that counting costs at most a scan of zeros.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OFFSET: Final = r"[+-]([01]\d|2[0-3])(:?[0-5]\d)?"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name and its kind, as `records.tables.Rule` has it."""
+    """One column: its name and its kind, as in `records.tables.Rule`."""
 
     name: str
     kind: records.Kind
@@ -42,7 +42,7 @@ class Column:
 
     @property
     def cast(self) -> str:
-        """The SQL that makes the raw value one of this type, or NULL."""
+        """The SQL that converts the raw value to this type, or to NULL."""
         raw = quoted(self.name)
         if self.kind == "flag":
             return f"CASE {raw} WHEN 0 THEN false WHEN 1 THEN true END"
@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the store; `owner` names the column that tells whose row it is."""
+    """One table of the store; `owner` is the column that tells whose row it is."""
 
     name: str
     owner: str
@@ -67,7 +67,7 @@ class Table:
 
     @property
     def sealed_rows(self) -> int:
-        """How many new rows are worth a segment: fewer where they hold code, which is slow to read without one."""
+        """How many new rows are worth a segment: fewer if they hold code, which is slow to read without one."""
         return 2_048 if any(column.name == "code" for column in self.columns) else 16_384
 
     def select_raw(self, where: str) -> str:
@@ -76,10 +76,10 @@ class Table:
         return f"SELECT rowid, {names} FROM {quoted(self.name)} WHERE {where} ORDER BY rowid"
 
     def typed_rows(self, raw_rows: str) -> str:
-        """Return the SELECT that makes typed rows of raw ones.
+        """Return the SELECT that turns raw rows into typed ones.
 
-        The raw ones have ``misfits`` too: the bits of the columns whose value was of a type that they cannot hold. Each
-        cast stands in it once, for planning it takes longer than running it over the rows of a save.
+        Raw rows also have ``misfits``: the bits of the columns whose value had a type that they cannot hold. The SELECT
+        has each cast only once, because planning a cast takes longer than applying it to the rows of a save.
         """
         casts = ", ".join(f"{column.cast} AS {quoted(column.name)}" for column in self.columns)
         checked = [
@@ -119,10 +119,10 @@ def literal(text: str) -> str:
 
 
 def _timestamp(raw: str) -> str:
-    """Return the SQL that makes a TIMESTAMP in UTC of text in ISO 8601.
+    """Return the SQL that converts text in ISO 8601 to a TIMESTAMP in UTC.
 
     DuckDB itself would also take '2024/1/5', 'epoch' and 'infinity', and drop an offset. A plain date is cast and
-    written out again, which is the cheapest exact check; the cast with an offset is the dearest by far.
+    written out again, which is the cheapest exact check; the cast with an offset is by far the most expensive.
     """
     clock, offset = literal(_DAY + _CLOCK + "Z?"), literal(_DAY + _CLOCK + _OFFSET)
     return f"""CASE

@@ -1,7 +1,7 @@
 """What is stored: typed records, checked and brought into one form before anything is written.
 
-Every rule that data must obey on its way in stands here. A record that exists is valid; what is wrong raises a
-ValueError that names the field, the value and what is allowed.
+Every rule for incoming data is here. A record that exists is valid; wrong data raises a ValueError that names the
+field, the value and what is allowed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One backtest run with everything it left behind; `None` in number, code or parameters asks for the default."""
+    """One backtest with everything it left behind; `None` as number, code or parameters asks for the default."""
 
     iteration_id: str
     strategy_id: str
@@ -102,7 +102,7 @@ class Iteration:
     note: str | None
     starred: bool
     archived: bool
-    metrics: tuple[float | None, ...]  # of the standard set, in its order
+    metrics: tuple[float | None, ...]  # the standard set, in its order
     extra_metrics: tuple[tuple[str, float | None], ...]
     trades: list[TradeRow]
     equity: list[EquityRow]
@@ -112,7 +112,7 @@ class Iteration:
 
 
 def new_id() -> str:
-    """Return a UUID of version 7 as text: in order of time, so that index inserts stay local."""
+    """Return a version 7 UUID as text; these are ordered by time, so that index inserts stay local."""
     return str(uuid7())
 
 

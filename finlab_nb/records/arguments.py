@@ -1,7 +1,8 @@
 """What callers may ask for: the checks of the arguments of every public call.
 
-Each returns the argument in one form, or raises a ValueError that names it, its value and what is allowed, in the form
-of `records.values`. Texts, flags, words and whole numbers are checked like stored values; what only calls take is here.
+Each check returns the argument in one form, or raises a ValueError that names the argument, its value and what is
+allowed, worded as in `records.values`. Texts, flags, words and whole numbers are checked like stored values; the checks
+of what only calls take are here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 
 
 def filled_text(field: str, value: object) -> str:
-    """Return a text that is not empty: an id, a name, a condition."""
+    """Return text that is not empty: an id, a name, a condition."""
     return text(field, value, empty=False)
 
 
@@ -54,19 +55,19 @@ def quantity(field: str, value: object, unit: str, *, infinite: bool = False) ->
 
 
 def path(field: str, value: object, what: str = "file") -> Path:
-    """Return the path of a file or folder as an absolute one, with ~ replaced."""
+    """Return the absolute path of a file or folder, with ~ expanded."""
     wanted = f"the path of a {what}"
     given = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(given, str) or not given or "\0" in given:
         raise refusal(field, value, wanted, str, os.PathLike)
     try:
         return Path(given).expanduser().resolve()
-    except RuntimeError as error:  # no such user, or links in a circle
+    except RuntimeError as error:  # no such user, or a cycle of links
         raise refusal(field, value, f"{wanted} ({error})", str, os.PathLike) from error
 
 
 def zone(field: str, value: object) -> tzinfo:
-    """Return a time zone, given as such or by its IANA name."""
+    """Return a time zone, given as a tzinfo or by its IANA name."""
     if isinstance(value, tzinfo):
         return value
     wanted = "a name such as 'UTC' or 'Europe/Berlin', or a tzinfo"

@@ -1,8 +1,8 @@
 """The table of metrics: what each is called, what it is measured in, which way is better and how it reads on screen.
 
-The standard set is stored in columns of the table `metrics`; the definitions stand in `finlab_nb.analysis`. Further
-metrics are stored by name in `extra_metrics`. Those that are well known stand here too, so that `Lab.best` knows which
-way is better and a table can write their values; any other name is stored and shown as well.
+The standard set is stored in columns of the table `metrics`; the definitions are in `finlab_nb.analysis`. Further
+metrics are stored by name in `extra_metrics`. Well-known ones are listed here too, so that `Lab.best` knows which
+way is better and tables can format their values; any other name is stored and shown as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MISSING: Final = "–"
 
 
 def number(value: Any) -> str:
-    """Write a number in six digits."""
+    """Write a number with six digits."""
     return _finite(value, "{:.6g}")
 
 
@@ -35,7 +35,7 @@ def ratio(value: Any) -> str:
 
 
 def count(value: Any) -> str:
-    """Write a whole number with thousands separated; what is not whole as `number` does."""
+    """Write a whole number with separated thousands, any other number as `number` does."""
     return f"{int(value):,}" if not is_missing(value) and value % 1 == 0 else number(value)
 
 
@@ -51,8 +51,9 @@ def _finite(value: Any, form: str) -> str:
 class Metric:
     """One metric.
 
-    `better` is None where neither side is: for the number of trades, and where engines disagree about the sign. Kind,
-    `least` and `most` say what a column of the standard set holds, `hint` what to write where that is often mistaken.
+    `better` is None where neither side is (the number of trades), and where engines disagree about the sign.
+    `kind`, `least` and `most` say what a column of the standard set holds; `hint` shows a right value where mistakes
+    are common.
     """
 
     name: str
@@ -66,12 +67,12 @@ class Metric:
     hint: str = ""
 
     def allows(self, value: float) -> bool:
-        """Tell whether a value lies in the range."""
+        """Tell whether a value is in the range."""
         return self.least <= value <= self.most
 
     @property
     def allowed(self) -> str:
-        """What a value must be, as an error message says it."""
+        """What a value must be, in the words of an error message."""
         bounds = (math.isfinite(self.least), math.isfinite(self.most))
         if self.kind == "float" and not any(bounds):
             return "a finite number"
@@ -84,7 +85,7 @@ class Metric:
 STANDARD_SET: Final = (
     Metric("annualized_return", "Return p.a.", "fraction a year", "higher", percent),
     Metric("sharpe_ratio", "Sharpe ratio", "ratio", "higher", ratio),
-    # The higher one is nearer to 0: the smaller fall.
+    # Higher is nearer to 0: a smaller fall.
     Metric("max_drawdown", "Max drawdown", "fraction", "higher", percent, most=0, hint="-0.2 for a fall of 20%"),
     Metric("win_rate", "Win rate", "fraction", "higher", percent, least=0, most=1),
     Metric("total_trades", "Trades", "trades", None, count, kind="whole", least=0),
@@ -107,7 +108,7 @@ _WELL_KNOWN: Final = (
     Metric("profit_factor", "Profit factor", "ratio", "higher", ratio),
     Metric("payoff_ratio", "Payoff ratio", "ratio", "higher", ratio),
     Metric("recovery_factor", "Recovery factor", "ratio", "higher", ratio),
-    Metric("average_drawdown", "Average drawdown", "fraction", "higher", percent),  # at most 0, as max_drawdown
+    Metric("average_drawdown", "Average drawdown", "fraction", "higher", percent),  # at most 0, like max_drawdown
     Metric("max_drawdown_duration", "Max drawdown duration", "days", "lower", number),
     Metric("ulcer_index", "Ulcer index", "fraction, or percent", "lower", number),
     Metric("max_consecutive_losses", "Max consecutive losses", "trades", "lower", count),
@@ -123,5 +124,5 @@ KNOWN_METRICS: Final = {metric.name: metric for metric in (*STANDARD_SET, *_WELL
 
 
 def lowest_is_best(name: str) -> bool:
-    """Tell whether the smallest value of a metric is the best; of an unknown one the largest is."""
+    """Tell whether the smallest value of a metric is the best; for an unknown metric it is not."""
     return name in KNOWN_METRICS and KNOWN_METRICS[name].better == "lower"

@@ -1,4 +1,4 @@
-"""Trades and equity: checked by column, because they come by the ten thousand."""
+"""Trades and equity: checked by column, because there are tens of thousands of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _check_exits(entries: list[str], exits: list[str | None], prices: list[float
 def equity_record(equity: Any) -> list[EquityRow]:
     """Check an equity curve and return its points in order of time.
 
-    Taken are a Series indexed by date, a dict of dates and values, a DataFrame with the columns date and equity (or
+    Accepted are a Series indexed by date, a dict of dates and values, a DataFrame with the columns date and equity (or
     equity alone, indexed by date), and a list of dicts with these keys.
     """
     if equity is None:
@@ -70,7 +70,7 @@ def equity_record(equity: Any) -> list[EquityRow]:
 
 
 class _Checked(dict[Any, Any]):
-    """Values in their stored form, each checked once: the same codes and dates come by the ten thousand."""
+    """Values in their stored form, each checked once: the same codes and dates occur tens of thousands of times."""
 
     def __init__(self, check: Callable[[str, Any], Any]) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _Checked(dict[Any, Any]):
 
 
 def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, list[Any]], int]:
-    """Take a table apart by column; a column that no row has is absent."""
+    """Split a table into columns; a column that no row has is absent."""
     if isinstance(rows, pd.DataFrame):
         if not rows.columns.is_unique:
             raise ValueError(f"{field} has a column twice: {', '.join(map(str, rows.columns))}")
@@ -107,7 +107,7 @@ def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, l
 
 
 def _values(column: pd.Series[Any]) -> list[Any]:
-    """Return the values of a DataFrame's column; dates at once as the text they are stored as."""
+    """Return the values of a DataFrame's column, dates already as the text that is stored."""
     if not pd.api.types.is_datetime64_any_dtype(column.dtype):
         return list(column.tolist())
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -129,9 +129,9 @@ def _dates(columns: _Columns, field: str, column: Column, count: int) -> list[An
 
 
 def _each_once(columns: _Columns, field: str, column: Column, count: int, known: _Checked) -> list[Any]:
-    """Bring a column of text or dates into its stored form."""
+    """Convert a column of text or dates to its stored form."""
     values = columns.get(column.name) or [None] * count
-    with contextlib.suppress(ValueError, TypeError):  # the loop below says where
+    with contextlib.suppress(ValueError, TypeError):  # the loop below names the place
         return list(map(known.__getitem__, values))
     checked: list[Any] = []
     for i, value in enumerate(values):
@@ -195,7 +195,7 @@ def day_or_moment(field: str, value: object) -> str:
 
 
 def _numbered_day(_field: str, number: int) -> Any:
-    """Return the day that is so many days after 1970-01-01; none for the number that stands for NaT."""
+    """Return the day this many days after 1970-01-01; None for the number that stands for NaT."""
     day = np.datetime64(number, "D")
     return None if np.isnat(day) else str(day)
 

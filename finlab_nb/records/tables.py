@@ -1,8 +1,8 @@
 """The stored tables: one description of each, from which the rest follows.
 
 Saving, loading and `check` take columns and rules from here, the replica takes columns and kinds, the triggers that
-watch over edits take keys. The DDL in `store.migrations` and the schema of the export are told in their own languages;
-tests compare them with this description.
+record edits take keys. The DDL in `store.migrations` and the schema of the export repeat the same facts in their own
+languages; tests compare them with this description.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Rule:
     Attributes
     ----------
     kind
-        What it stands for: text, float, whole, flag, date (a day or a naive moment), moment (UTC), and object and array
+        What the value is: text, float, whole, flag, date (a day or a naive moment), moment (UTC), and object and array
         for JSON.
     condition
-        The same in SQLite's SQL, of ``{0}``, the column; NULL and false break it.
+        The rule in SQLite's SQL, with ``{0}`` for the column; NULL and false break the rule.
     allowed
-        The same in words.
+        The rule in words.
     words
-        The only texts allowed, where there are such.
+        The only texts allowed, if they are limited.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ class Column:
     nullable
         Whether a stored value may be unknown.
     required
-        Whether a save must know it all the same: files of the original layer and other programs may leave out more.
+        Whether a save must give it even so: files of the original layer and other programs may leave out more.
     refers_to
         The table whose rows it names.
     """
@@ -77,7 +77,7 @@ class Table:
     keys
         The columns of each unique key, apart from `row_key`.
     row_key
-        The column that is SQLite's rowid, where one is.
+        The column that is SQLite's rowid, if there is one.
     copied
         Whether the replica copies it to columns, and triggers keep `edited_rows` for it.
     """
@@ -95,7 +95,7 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     def names_without(self, *left_out: str | None) -> tuple[str, ...]:
-        """Return the names of the columns, apart from some."""
+        """Return the names of the columns, except some."""
         return tuple(name for name in self.names if name not in left_out)
 
     def column(self, name: str) -> Column:
@@ -103,7 +103,7 @@ class Table:
         return next(column for column in self.columns if column.name == name)
 
 
-# Only with a shift does date() compute, and 2024-02-30 becomes another day; without one it is handed back as it is.
+# date() computes only if given a shift, and then 2024-02-30 becomes another day; without one it is returned as it is.
 _DAY: Final = (
     "typeof({0}) = 'text' AND date(substr({0}, 1, 10), '+0 days') IS substr({0}, 1, 10) AND julianday({0}) IS NOT NULL"
 )
@@ -125,12 +125,12 @@ ROW_NUMBER: Final = Rule("whole", "typeof({0}) = 'integer'", "a whole number")
 
 
 def whole(least: int) -> Rule:
-    """Return the rule for a whole number of at least so much."""
+    """Return the rule for a whole number of at least this size."""
     return Rule("whole", f"typeof({{0}}) = 'integer' AND {{0}} >= {least}", f"a whole number of at least {least}")
 
 
 def one_of(words: tuple[str, ...]) -> Rule:
-    """Return the rule for one of some words."""
+    """Return the rule for text that is one of these words."""
     listed = f"{', '.join(words[:-1])} or {words[-1]}"
     return Rule("text", f"{{0}} IN ({', '.join(map(repr, words))})", listed, words)
 
@@ -245,7 +245,7 @@ TABLES: Final[Mapping[str, Table]] = {
     table.name: table for table in (STRATEGIES, ITERATIONS, METRICS, EXTRA_METRICS, SUGGESTIONS, TRADES, EQUITY, TAGS)
 }
 
-# What a save gives of a trade and of a point of an equity curve.
+# What a save gives for each trade and for each point of an equity curve.
 TRADE_COLUMNS: Final = TRADES.columns[2:]
 TRADE_FIELDS: Final = tuple(column.name for column in TRADE_COLUMNS)
 EQUITY_FIELDS: Final = EQUITY.names[2:]

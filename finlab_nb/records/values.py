@@ -1,6 +1,6 @@
 """Single values: each check returns the value in its stored form, or raises a ValueError that names the field.
 
-The message is ``<field> is <value>; it must be <what is allowed>``, with the type behind the value where that is wrong.
+The message is ``<field> is <value>; it must be <what is allowed>``; if the type is wrong, it follows the value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-# What `load_iteration` adds to a row; accepted and passed over, so that what was loaded can be saved again.
+# What `load_iteration` adds to a row; accepted and ignored, so that a loaded iteration can be saved again.
 KEYS_OF_ROWS: Final = frozenset(
     {"trade_id", "metric_id", "equity_id", "suggestion_id", "iteration_id", "applied_iteration_id"}
 )
@@ -33,7 +33,7 @@ def shown(value: object) -> str:
 
 
 def refusal(field: str, value: object, wanted: str, *taken: type) -> ValueError:
-    """Return the error for a value that is not as it must be; it shows the type unless that is one of those taken."""
+    """Return the error for a wrong value; it shows the type of the value unless that is one of those `taken`."""
     kind = "" if isinstance(value, taken) and not isinstance(value, bool) else f" ({type(value).__name__})"
     return ValueError(f"{field} is {shown(value)}{kind}; it must be {wanted}")
 
@@ -114,7 +114,7 @@ def utc_text(moment: datetime) -> str:
 
 
 def whole(field: str, value: object, least: int, most: int = _LARGEST_WHOLE) -> int:
-    """Return a whole number of at least `least` that fits 64 bits; 3.0 counts as 3, True as nothing."""
+    """Return a whole number of at least `least` that fits 64 bits; 3.0 counts as 3, True is refused."""
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError, ValueError):  # infinity and NaN
             found = int(value)
@@ -125,14 +125,14 @@ def whole(field: str, value: object, least: int, most: int = _LARGEST_WHOLE) -> 
 
 
 def is_missing(value: object) -> bool:
-    """Tell whether a value stands for none: None, NaN, NaT or NA."""
+    """Tell whether a value is missing: None, NaN, NaT or NA."""
     if isinstance(value, (float, np.datetime64)):
         return bool(value != value)
     return value is None or value is pd.NA or value is pd.NaT
 
 
 def number(field: str, value: object, *, infinite: bool = False) -> float:
-    """Return a number as a float; text, truth values and NaN are none."""
+    """Return a number as a float; text, truth values and NaN are refused."""
     wanted = "a number" if infinite else "a finite number"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating, Decimal)):
         raise refusal(field, value, wanted)
@@ -155,7 +155,7 @@ def json_text(field: str, value: object) -> str:
 
 
 def _plain(field: str, value: object) -> object:
-    """Return the value as JSON knows it: numpy scalars, dates and tuples become numbers, text and lists."""
+    """Return the value in JSON's own types: numpy scalars, dates and tuples become numbers, text and lists."""
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)
     if isinstance(value, str):
@@ -177,21 +177,21 @@ def _plain(field: str, value: object) -> object:
 
 
 def listed(field: str, value: object, wanted: str = "a list") -> Iterable[Any]:
-    """Return a collection of items; a text or a dict is none."""
+    """Return a collection of items; text or a dict is refused."""
     if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
         raise refusal(field, value, wanted)
     return value
 
 
 def mapping(field: str, value: object, wanted: str) -> Mapping[Any, Any]:
-    """Return a dict, or whatever else maps keys to values."""
+    """Return a dict, or anything else that maps keys to values."""
     if not isinstance(value, Mapping):
         raise refusal(field, value, wanted)
     return value
 
 
 def known_keys(field: str, given: Iterable[object], allowed: Sequence[str], hint: str = "") -> None:
-    """Refuse a key that no field of this name has."""
+    """Refuse keys that are not among the allowed fields."""
     for key in given:
         if key not in allowed and key not in KEYS_OF_ROWS:
             raise ValueError(f"{field} has the unknown field {shown(key)}; allowed are {', '.join(allowed)}{hint}")

@@ -1,14 +1,14 @@
 """Adopt a file of the original storage layer: its five tables become ours without losing a row.
 
 Values that today's rules would not accept stay as they are; `check` reports them. The original layer had no foreign
-keys and no unique iteration numbers, so a few rows cannot stand under today's keys as they are:
+keys and no unique iteration numbers, so a few rows would violate today's keys and are changed:
 
-- What belongs to an iteration or a strategy that is missing gets one made, under the id that it names.
-- An iteration with a number that another iteration of its strategy has gets the next free one.
-- Of several rows of metrics of one run the newest stays; the others are kept as JSON.
+- If a row names an iteration or a strategy that is missing, one is made with that id.
+- If two iterations of a strategy have the same number, one of them gets the next free number.
+- If an iteration has several rows of metrics, the newest one stays and the others are kept as JSON.
 
-Each of these is written down in `adoption_notes` with the original value, and reported too. Times are brought into
-today's form where they are times.
+Each change is noted in `adoption_notes` with the original value, and reported too. Values that are times are converted
+to today's form.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ _OLDER_METRICS: Final = """
     WHERE EXISTS (SELECT 1 FROM original_metrics AS newer
                   WHERE newer.iteration_id = m.iteration_id AND newer.metric_id > m.metric_id)"""
 
-# The original layer knew parameters of strategies only, and an iteration's are by default those of its strategy.
+# The original layer had parameters only for strategies; by default an iteration has those of its strategy.
 _PARAMETERS_OF_ITERATIONS: Final = """
     UPDATE iterations SET parameters = (
         SELECT CASE WHEN json_type(CASE WHEN json_valid(parameters) THEN parameters END) = 'object' THEN parameters END
         FROM strategies WHERE strategies.strategy_id = iterations.strategy_id)"""
 _LOST: Final = "(iterations of which only parts were left)"
 
-# How a value is brought into today's form; what cannot be stays as it is.
+# How a value is converted to today's form; one that cannot be converted stays as it is.
 _FORMS: Final = {
     "created_at": "adopted_moment(created_at)",
     "timestamp": "adopted_moment(timestamp)",
@@ -76,7 +76,7 @@ _FORMS: Final = {
 def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection], None]) -> None:
     """Put the rows of the original tables into the schema that `migrate` creates, within the caller's transaction.
 
-    The triggers that note edits come later: ids are kept, which they would take for edits, and no copy of these rows
+    The triggers that record edits are created later: they would take the kept ids for edits, and no copy of these rows
     exists yet.
     """
     for (index,) in connection.execute(_OWN_INDEXES).fetchall():
@@ -94,7 +94,7 @@ def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection]
 
 
 def _complete_keys(connection: sqlite3.Connection) -> None:
-    """Make every row one that primary, foreign and unique keys let in, and note what was changed."""
+    """Make every row satisfy the primary, foreign and unique keys, and note what was changed."""
 
     def note(table: str, row_id: int, column: str, original: object, problem: str) -> None:
         text = json.dumps(original, ensure_ascii=False, default=str)

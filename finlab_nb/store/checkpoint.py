@@ -1,23 +1,23 @@
 """When the write-ahead log goes back into the database, and how that is done safely.
 
-SQLite 3.7.0 to 3.51.2 can corrupt a database when one connection checkpoints at the moment when another one starts
-the log anew (fixed in 3.51.3, 3.50.7 and 3.44.6). So automatic checkpoints are off, and a checkpoint runs only while
-this process itself holds the write lock: then no writer, in any process, can start the log anew.
+SQLite 3.7.0 to 3.51.2 can corrupt a database if one connection checkpoints at the moment when another one restarts
+the log (fixed in 3.51.3, 3.50.7 and 3.44.6). So automatic checkpoints are off, and a checkpoint runs only while
+this process itself holds the write lock: then no writer, in any process, can restart the log.
 
-It is PASSIVE, because RESTART and TRUNCATE wait for readers for as long as the busy timeout, with every writer
-waiting behind them. It is due when the log has outgrown `WAL_BYTES`. Copying back is not enough to keep the log small:
-it is started anew, and cut to this size by `journal_size_limit`, only by a write that finds no reader in the log. Where
-readers always overlap there is no such moment of itself, and the log would grow without end. It is made in two steps:
+The checkpoint is PASSIVE, because RESTART and TRUNCATE wait for readers for as long as the busy timeout, with every
+writer waiting behind them. It is due when the log has outgrown `WAL_BYTES`. Copying the log back is not enough to keep
+it small: only a write that finds no reader in the log restarts it and cuts it to this size (`journal_size_limit`). If
+readers always overlap, no such moment comes by itself, and the log would grow without end. Two steps create one:
 
-1. With the write lock held nothing is added to the log. The readers of older moments end, those that begin meanwhile
-   read the newest, and so the checkpoint becomes complete.
-2. Readers that begin after a complete checkpoint read from the database alone. When those that began before have
-   ended, an empty write starts the log anew.
+1. While the write lock is held, nothing is added to the log. Readers of older moments end, new ones read the newest
+   moment, and so the checkpoint can complete.
+2. Readers that begin after a complete checkpoint read only the database. When the earlier ones have ended, an empty
+   write restarts the log.
 
-Each step lasts as long as the readers do. So at first neither is waited for, which is enough where nobody reads at
-that moment; once the log is twice as large as it should be, both together wait up to `_PATIENCE_SECONDS`, and
-longer the more the log has outgrown its bound, for a long log slows every reader. A reader that stays open for longer,
-such as a copy of the whole database, lets the log grow until an attempt finds it gone.
+Each step lasts as long as the readers do. At first there is no waiting, which is enough if nobody is reading at that
+moment. Once the log is twice as large as it should be, both steps together wait up to `_PATIENCE_SECONDS`, and longer
+the more the log has outgrown its bound, because a long log slows every reader. A reader that stays open longer, such as
+a copy of the whole database, lets the log grow until an attempt after its end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WAL_BYTES: Final = 8 * 2**20
 _GROWTH_BYTES: Final = 2**20
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
-_MOST_PATIENCE: Final = 6  # times as long, for a log that many times four times as large as it should be
+_MOST_PATIENCE: Final = 6  # the wait grows with a log over four times its bound, up to this many times
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.5
 
@@ -59,13 +59,13 @@ class Checkpoints:
 
     @property
     def lock_seconds(self) -> float:
-        """How long to wait for the write lock, which others want too: not at all before it is urgent."""
+        """How long to wait for the write lock, which others want too: not at all until it is urgent."""
         return _LOCK_SECONDS if self._size() >= 2 * WAL_BYTES else 0.0
 
     def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection) -> None:
-        """Copy the log into the database on `keeper`, while `writer` is in a write transaction, and start it anew.
+        """Copy the log into the database on `keeper`, while `writer` is in a write transaction, and restart the log.
 
-        When readers stay in the log, it is left for a later commit. The transaction of `writer` is ended.
+        If readers stay in the log, it is left for a later commit. The transaction of `writer` is ended.
         """
         size = self._size()
         if size <= WAL_BYTES:  # another process was quicker
@@ -77,7 +77,7 @@ class Checkpoints:
         with no_waiting(writer):
             while True:
                 was_complete, (busy, complete) = complete, _copy_back(keeper)
-                if was_complete and complete:  # so `writer` has begun after it, and is itself not in the log
+                if was_complete and complete:  # so `writer` began after it, and is not in the log itself
                     time.sleep(max(0.0, deadline - time.monotonic()))
                     _write_nothing(writer)
                     break
@@ -89,7 +89,7 @@ class Checkpoints:
                 if not begin(writer):
                     break
         writer.rollback()
-        if busy:  # with another program, which needs the write lock for a moment to do the same
+        if busy:  # another program is at it, and needs the write lock for a moment
             time.sleep(max(0.0, deadline - time.monotonic()))
         self._size_at_last = self._size()
 
@@ -108,13 +108,13 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def no_waiting(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let the connection give up at once where another one holds a lock."""
+    """Let the connection give up at once if another one holds a lock."""
     (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         yield
     finally:
-        with contextlib.suppress(sqlite3.ProgrammingError):  # after Ctrl-C it may have been closed before
+        with contextlib.suppress(sqlite3.ProgrammingError):  # after Ctrl-C it may already be closed
             connection.execute(f"PRAGMA busy_timeout = {patience}")
 
 
@@ -135,7 +135,7 @@ def is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _copy_back(keeper: sqlite3.Connection) -> tuple[bool, bool]:
-    """Copy back what readers allow, and tell whether another program was at it, and whether that was all."""
+    """Copy back what readers allow, and tell whether another program was doing so, and whether all was copied."""
     busy, frames, copied = keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return bool(busy), not busy and frames == copied
 

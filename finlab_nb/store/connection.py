@@ -12,11 +12,11 @@ from typing import Final, TypeAlias
 from finlab_nb.errors import StorageError
 from finlab_nb.store import checkpoint
 
-PATIENCE_SECONDS: Final = 10.0  # of a reader with locks of others
+PATIENCE_SECONDS: Final = 10.0  # how long a reader waits for locks of others
 _SETTINGS: Final = (
     "PRAGMA foreign_keys = ON",
-    # Records are checked before they come here; the CHECKs of the schema are for other programs. They cost a third of a
-    # save, and would keep an adopted row that breaks one from being changed.
+    # Records are checked before they get here; the CHECKs of the schema are for other programs. They cost a third of a
+    # save, and would prevent changes to an adopted row that violates one.
     "PRAGMA ignore_check_constraints = ON",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 0",
@@ -49,9 +49,9 @@ class Connection(sqlite3.Connection):
 
 
 def connect(path: Path, *, create: bool = False) -> Connection:
-    """Open a connection, which begins transactions only when told."""
+    """Open a connection that begins transactions only when told to."""
     connection = sqlite3.connect(
-        f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",  # a file that has gone does not come back empty
+        f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",  # a file that is gone must not come back empty
         uri=True,
         timeout=PATIENCE_SECONDS,
         isolation_level=None,
@@ -68,7 +68,7 @@ def connect(path: Path, *, create: bool = False) -> Connection:
 
 
 def file_identity(path: Path) -> FileIdentity:
-    """Return what tells the file that stands under the name from another one."""
+    """Return what distinguishes the file that has this name now from any other."""
     try:
         status = os.stat(path)  # noqa: PTH116 - called before every question, and this is the fast way
     except FileNotFoundError as error:
@@ -81,11 +81,11 @@ def file_identity(path: Path) -> FileIdentity:
         raise StorageError(
             f"the database {path} is an empty file now; put the file back, or restore a backup, and go on"
         )
-    return status.st_dev, status.st_ino, status.st_mode  # opened read-only, a connection stays so
+    return status.st_dev, status.st_ino, status.st_mode  # the mode, because a connection opened read-only stays so
 
 
 def spoils(error: BaseException) -> bool:
-    """Tell whether a connection is not to be used again: it has met a failure, or an interrupt between two steps."""
+    """Tell whether the error makes its connection unusable: a failure, or an interrupt between two steps."""
     return (
         not isinstance(error, Exception)
         or isinstance(error, sqlite3.Error)
@@ -95,7 +95,7 @@ def spoils(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into StorageError that says what to do."""
+    """Turn SQLite errors into a StorageError that says what to do."""
     try:
         yield
     except sqlite3.Error as error:

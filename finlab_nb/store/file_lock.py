@@ -1,4 +1,4 @@
-"""Locks between processes, each on a file of its own."""
+"""Locks between processes, each on its own file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
-    """A lock between processes, and between objects of one process, on a file of its own.
+    """A lock between processes, and between objects of one process, on its own file.
 
-    The system drops it when the process ends, however it ends. The file stays: removing it would let two processes
+    The system drops it when the process ends, however that happens. The file stays: removing it would let two processes
     lock two files of the same name.
     """
 
@@ -28,7 +28,7 @@ class FileLock:
         _locks.add(self)
 
     def acquire(self, patience: float = 0.0) -> bool:
-        """Take the lock within so many seconds, and tell whether that worked."""
+        """Take the lock within this many seconds, and tell whether that worked."""
         deadline = time.monotonic() + patience
         with translated_os_errors(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -38,7 +38,7 @@ class FileLock:
                         os.close(descriptor)
                         return False
                     time.sleep(_POLL_SECONDS)
-                # Beyond the byte that Windows locks, so that others can read who it is.
+                # Beyond the byte that Windows locks, so that others can read who holds it.
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f" {os.getpid()}\n".encode())
             except OSError:
@@ -58,7 +58,7 @@ class FileLock:
         return f"process {number}" if number.isdigit() else "another process"
 
     def release(self) -> None:
-        """Give the lock back; twice is fine."""
+        """Release the lock; releasing it twice is fine."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             _unlock(descriptor)

@@ -1,4 +1,4 @@
-"""fsync: files that survive a crash, flushes that hold nobody up, and errors of the disk that say what to do."""
+"""fsync: files that survive a crash, flushes that hold nobody up, and disk errors that say what to do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ADVICE: Final = {
 
 @contextlib.contextmanager
 def translated_os_errors(path: Path) -> Iterator[None]:
-    """Turn OSError into StorageError that says what to do."""
+    """Turn an OSError into a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -41,7 +41,7 @@ def translated_os_errors(path: Path) -> Iterator[None]:
 
 def flush_folder(folder: Path) -> None:
     """Make new and changed names of a folder survive a power loss."""
-    if os.name == "nt":  # it has no such call, and needs none
+    if os.name == "nt":  # Windows has no such call, and needs none
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -52,10 +52,10 @@ def flush_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def flushed(path: Path) -> Iterator[None]:
-    """Flush a file to the disk all the while it is written, and wholly at the end.
+    """Flush a file to the disk continuously while it is written, and completely at the end.
 
     One flush of hundreds of megabytes at the end would hold up every commit on the same disk for its duration (200 ms
-    measured for 500 MB on ext4). The file must not be a live database: this opens it past SQLite.
+    measured for 500 MB on ext4). The file must not be a live database: this opens it without SQLite.
     """
     descriptor = os.open(path, os.O_RDWR)
     finished = threading.Event()

@@ -1,4 +1,4 @@
-"""Whether a copy of a database is sound, and what it holds. Never for a live database: it is read past the locks."""
+"""Whether a copy of a database is sound, and what it holds. Never use it on a live database: it bypasses the locks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from finlab_nb.store.connection import translated_errors
 _MAPPED_BYTES: Final = 1 << 31
 _READ_SETTINGS: Final = (
     f"PRAGMA mmap_size = {_MAPPED_BYTES}",
-    # What a row may hold was checked when it was written. Here the question is whether the copy is sound, and dates of
-    # millions of trades would take most of the time.
+    # The values of a row were checked when it was written. Here the question is whether the copy is sound, and checking
+    # the dates of millions of trades would take most of the time.
     "PRAGMA ignore_check_constraints = ON",
 )
 _TABLES: Final = (
@@ -37,7 +37,7 @@ class Summary:
     generation: str
     change_counter: int
     rows: dict[str, int]
-    schema_faults: list[str]  # what another program has changed of the tables
+    schema_faults: list[str]  # what another program has changed in the tables
 
 
 def inspected(path: Path) -> tuple[Summary, str]:
@@ -46,15 +46,15 @@ def inspected(path: Path) -> tuple[Summary, str]:
     Raises
     ------
     StorageError
-        If it is damaged, belongs to another program or comes from a newer release.
+        If the file is damaged, belongs to another program or comes from a newer release.
     """
     faults: list[BaseException] = []
     integrity = threading.Thread(target=_noting(faults, lambda: check_integrity(path)), daemon=True)
     with _open_copy(path) as connection:
         summary = _identify(connection, path)
-        integrity.start()  # SQLite works outside the interpreter's lock, so the two share the time
+        integrity.start()  # SQLite works outside the interpreter's lock, so both run at once
         try:
-            # Where a key is gone that others refer to, the check itself fails.
+            # The check itself fails if a key that others refer to is gone.
             check = "PRAGMA foreign_key_check"
             orphans = [] if summary.schema_faults else connection.execute(check).fetchmany(_MOST_SHOWN)
             summary.rows.update(row_counts(connection))
@@ -87,7 +87,7 @@ def _noting(faults: list[BaseException], check: Callable[[], None]) -> Callable[
 
 @contextlib.contextmanager
 def _open_copy(path: Path) -> Iterator[sqlite3.Connection]:
-    # Immutable: no lock, no journal, and a stale log that lies about is not read.
+    # Immutable: no lock, no journal, and a stale log beside the file is not read.
     with translated_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
         with contextlib.closing(connection):
@@ -106,7 +106,7 @@ def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def compare_rows(path: Path, expected: dict[str, int]) -> None:
-    """Refuse a copy that has not as many rows as its original, which an integrity check would not notice."""
+    """Refuse a copy without as many rows as its original, which an integrity check would not notice."""
     with _open_copy(path) as connection:
         found = row_counts(connection)
     if found != expected:
@@ -129,6 +129,6 @@ def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
     if found.kind is not schema.Kind.OURS:
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     generation, counter = connection.execute(_STATE).fetchone()
-    # An older schema is compared when it has been upgraded.
+    # An older schema is compared after its upgrade.
     faults = watch.differences(connection).faults if found.version == schema.newest_version() else ()
     return Summary(found.version, generation, counter, {}, list(map(str, faults)))

@@ -28,7 +28,7 @@ class StorageManager:
     pool_size
         How many threads may use the database at the same moment.
     timeout
-        Seconds to wait for a free connection. (For the write lock a save waits up to a minute.)
+        Seconds to wait for a free connection. (A save waits up to a minute for the write lock.)
 
     Raises
     ------
@@ -43,8 +43,8 @@ class StorageManager:
     --------
     >>> with StorageManager(":memory:") as store:
     ...     momentum = store.save_strategy_version("momentum", "signal = ...", {"lookback": 60})
-    ...     run = store.save_iteration(momentum, metrics={"sharpe_ratio": 1.1}, tags=["daily"])
-    ...     store.load_iteration(run)["metrics"]["sharpe_ratio"]
+    ...     iteration = store.save_iteration(momentum, metrics={"sharpe_ratio": 1.1}, tags=["daily"])
+    ...     store.load_iteration(iteration)["metrics"]["sharpe_ratio"]
     1.1
     """
 
@@ -78,10 +78,10 @@ class StorageManager:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
-        """Make everything inside one transaction: all of it is stored, or nothing.
+        """Put everything inside into one transaction: all of it is stored, or nothing.
 
         Inside another transaction of this thread it is a savepoint, which can fail alone. Nothing is durable
-        before the outermost one has ended.
+        before the outermost transaction has ended.
 
         Yields
         ------
@@ -112,7 +112,7 @@ class StorageManager:
         parameters: Mapping[str, Any] | None = None,
         parent_strategy_id: str | None = None,
     ) -> str:
-        """Store one version of a strategy and return its id; when this has returned it is durable.
+        """Store one version of a strategy and return its id; it is durable when this returns.
 
         Parameters
         ----------
@@ -158,19 +158,19 @@ class StorageManager:
         timestamp: datetime | str | None = None,
         applies: Iterable[int] = (),
     ) -> str:
-        """Store one backtest run, all of it or nothing, and return its id; when this has returned it is durable.
+        """Store one iteration, all of it or nothing, and return its id; it is durable when this returns.
 
         Parameters
         ----------
         strategy_id
-            The strategy version that was run.
+            The strategy version that was backtested.
         iteration_number
             From 1; by default the next one of the strategy.
         code
-            What was run; by default the strategy's.
+            The code that was run; by default the strategy's.
         metrics
-            Of the standard set, such as ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most 0),
-            ``win_rate`` (fraction) and ``total_trades`` (closed ones). What is absent is computed from equity and
+            Metrics of the standard set, such as ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most
+            0), ``win_rate`` (fraction) and ``total_trades`` (closed ones). Absent ones are computed from equity and
             trades; None stays unknown.
         trades
             DataFrame or list of dicts with ``stock_code`` (text), ``entry_date, exit_date`` (date, datetime or ISO
@@ -182,17 +182,17 @@ class StorageManager:
         equity
             Account value in currency: Series by date, dict, DataFrame or list of dicts with ``date, equity``.
         parameters
-            Names and values that JSON can hold, with which it was run; by default the strategy's.
+            The parameters of this iteration: names and values that JSON can hold; by default the strategy's.
         extra_metrics
             Further figures by name; infinity is allowed here.
         tags
-            One word or several, as free text.
+            One tag or several, as free text.
         note
             Free text.
         timestamp
-            When it was run, taken as UTC without an offset; by default now.
+            When the backtest was run; without an offset it is in UTC; by default now.
         applies
-            Ids of the suggestions that this iteration tries: each becomes applied, by this one.
+            Ids of the suggestions that this iteration tries: each is marked as applied by it.
 
         Returns
         -------
@@ -242,7 +242,7 @@ class StorageManager:
         Raises
         ------
         ValueError, StrategyNotFoundError, SuggestionNotFoundError
-            As `save_iteration`; the message begins with the position. Nothing is stored.
+            As in `save_iteration`; the message begins with the position. Nothing is stored.
         """
         wanted = arguments.listed("iterations", iterations, "a list of dicts")
         ids = []
@@ -272,15 +272,15 @@ class StorageManager:
         Returns
         -------
         dict
-            strategy_id, name, code, parameters (dict), created_at (ISO 8601, UTC), parent_strategy_id (None where
+            strategy_id, name, code, parameters (dict), created_at (ISO 8601, UTC), parent_strategy_id (None if
             there is none).
 
         Raises
         ------
         StrategyNotFoundError
-            If there is none with this id.
+            If no strategy has this id.
         ValueError
-            If the id is no text, or empty.
+            If the id is not text, or is empty.
         """
         wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
@@ -288,12 +288,12 @@ class StorageManager:
 
     @timed
     def find_strategies(self, name: str) -> list[dict[str, Any]]:
-        """Return the strategy versions of this very name, the oldest first.
+        """Return the strategy versions with exactly this name, oldest first.
 
         Parameters
         ----------
         name
-            The name, in the very letters.
+            The exact name, including case.
 
         Returns
         -------
@@ -303,7 +303,7 @@ class StorageManager:
         Raises
         ------
         ValueError
-            If the name is no text, or empty.
+            If the name is not text, or is empty.
         """
         wanted = arguments.filled_text("name", name)
         with self.pool.read() as connection:
@@ -311,25 +311,25 @@ class StorageManager:
 
     @timed
     def search_strategies(self, words: str, limit: int = 50) -> list[dict[str, Any]]:
-        r"""Return the strategy versions that have all these words in name or code, in any case, the best match first.
+        r"""Return the strategy versions with all these words in name or code, ignoring case, best match first.
 
         Parameters
         ----------
         words
             Words, or parts of words, with spaces between them.
         limit
-            At most so many versions.
+            At most this many versions.
 
         Returns
         -------
         list of dict
-            strategy_id, name, created_at, parent_strategy_id; line (of the code, from 1; None where only the name
+            strategy_id, name, created_at, parent_strategy_id; line (of the code, from 1; None if only the name
             has the words) and snippet, the text of that line or of the name with the words in «».
 
         Raises
         ------
         ValueError
-            If there is no word, or the limit is no whole number of at least 1.
+            If there is no word, or the limit is not a whole number of at least 1.
 
         Examples
         --------
@@ -345,7 +345,7 @@ class StorageManager:
 
     @timed
     def lineage(self, strategy_id: str) -> list[dict[str, Any]]:
-        """Return a strategy version with all that it was made from and all that was made from it.
+        """Return a strategy version with all its ancestors and descendants.
 
         Parameters
         ----------
@@ -355,7 +355,7 @@ class StorageManager:
         Returns
         -------
         list of dict
-            The first ancestor first, each descendant after its parent: strategy_id, name, created_at,
+            The oldest ancestor first, each descendant after its parent: strategy_id, name, created_at,
             parent_strategy_id, iterations (their number) and depth: 0 for the strategy itself, -1 for its parent, 1
             for its children.
 
@@ -364,7 +364,7 @@ class StorageManager:
         StrategyNotFoundError
             If there is no such strategy.
         ValueError
-            If the id is no text, or empty.
+            If the id is not text, or is empty.
         """
         wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
@@ -389,9 +389,9 @@ class StorageManager:
         Raises
         ------
         IterationNotFoundError
-            If there is none with this id.
+            If no strategy has this id.
         ValueError
-            If the id is no text, or empty.
+            If the id is not text, or is empty.
         """
         wanted = arguments.filled_text("iteration_id", iteration_id)
         with self.pool.read() as connection:
@@ -399,7 +399,7 @@ class StorageManager:
 
     @timed
     def load_strategy_history(self, strategy_id: str) -> list[dict[str, Any]]:
-        """Return the iterations of a strategy version by number, without their trades, equity and suggestions.
+        """Return the iterations of a strategy version by number, without trades, equity and suggestions.
 
         Parameters
         ----------
@@ -417,7 +417,7 @@ class StorageManager:
         StrategyNotFoundError
             If there is no such strategy.
         ValueError
-            If the id is no text, or empty.
+            If the id is not text, or is empty.
         """
         wanted = arguments.filled_text("strategy_id", strategy_id)
         with self.pool.read() as connection:
@@ -436,18 +436,18 @@ class StorageManager:
         add_tags: str | Iterable[str] = (),
         remove_tags: str | Iterable[str] = (),
     ) -> None:
-        """Change what a researcher writes on an iteration.
+        """Change a researcher's annotations of an iteration.
 
         Parameters
         ----------
         iteration_id
             The iteration.
         note
-            Free text; an empty one removes the note, None leaves it.
+            Free text; empty text removes the note, None leaves it unchanged.
         starred, archived
-            Whether it is; None leaves it.
+            Whether the iteration is; None leaves it unchanged.
         add_tags, remove_tags
-            One tag or several. A tag that is in both is there afterwards.
+            One tag or several. A tag in both is added.
 
         Raises
         ------
@@ -479,12 +479,12 @@ class StorageManager:
         status
             open, applied or rejected.
         applied_iteration_id
-            The iteration that applied it, where known; only with the status applied.
+            The iteration that applied it, if known; only with the status applied.
 
         Raises
         ------
         ValueError
-            If an argument is wrong, or an iteration is named that did not apply it.
+            If an argument is wrong, or names an iteration although the status is not applied.
         SuggestionNotFoundError, IterationNotFoundError
             If there is no such suggestion or iteration.
         """
@@ -512,7 +512,7 @@ class StorageManager:
         IterationNotFoundError
             If there is no such iteration.
         ValueError
-            If the id is no text, or empty.
+            If the id is not text, or is empty.
         """
         wanted = arguments.filled_text("iteration_id", iteration_id)
         with saving.writing(self.pool) as connection:
@@ -527,14 +527,14 @@ class StorageManager:
         strategy_id
             The strategy version.
         cascade
-            Remove its iterations, and all strategy versions made from it with theirs, too.
+            Also remove its iterations, and all strategy versions made from it with their iterations.
 
         Raises
         ------
         StrategyNotFoundError
             If there is no such strategy.
         StorageError
-            If it has iterations or children, and they are not to be removed. Nothing was.
+            If it has iterations or children and `cascade` is False; nothing is removed.
         ValueError
             If an argument is wrong.
         """
@@ -551,15 +551,15 @@ class StorageManager:
         """Write iterations to an export file (JSON, format 1.0) and return its absolute path.
 
         The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
-        iteration and the strategies that it descends from. It is durable when this has returned; a file of this name is
-        replaced as a whole, and stays as it was when the export fails.
+        iteration and the strategies that it descends from. It is durable when this returns. An existing file of this
+        name is replaced as a whole, and stays as it was if the export fails.
 
         Parameters
         ----------
         iteration_ids
-            One iteration or several, in the order wanted; one named twice is written once.
+            One id or several, in the order wanted; an id given twice is written once.
         path
-            The file; its name ends in ``.json``, ``.json.gz`` or ``.json.zst`` and says how it is packed.
+            The file; its ending ``.json``, ``.json.gz`` or ``.json.zst`` says how it is compressed.
         progress
             Show a progress bar on stderr when it takes more than a second.
 
@@ -575,13 +575,13 @@ class StorageManager:
         StorageError
             If the file cannot be written, or an iteration cannot be expressed in the format.
         ValueError
-            If an argument is wrong, also if the path has another ending or belongs to a database.
+            If an argument is wrong, or the path has another ending or belongs to a database.
 
         Examples
         --------
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
-        ...     run = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
-        ...     store.export_results([run], Path(folder, "momentum.json.gz")).name
+        ...     iteration = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
+        ...     store.export_results([iteration], Path(folder, "momentum.json.gz")).name
         'momentum.json.gz'
         """
         return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
@@ -591,17 +591,17 @@ class StorageManager:
         """Store the iterations of an export file, all of them or none, and return their ids in the order of the file.
 
         The whole file is checked before anything is written. Files of the original layer, whose iterations have no
-        ``strategy``, are taken too: for a strategy_id that is not known a strategy is made from the iteration's code.
+        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
 
         Parameters
         ----------
         path
-            The file, packed as its name says: ``.json``, ``.json.gz`` or ``.json.zst``.
+            The file, compressed as its ending says: ``.json``, ``.json.gz`` or ``.json.zst``.
         mode
-            ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them; what
-            refers to an iteration outside the file becomes unknown. ``"merge"`` keeps the ids and skips what the store
-            has, which must be the same in all that an iteration was and gave. What was written on it afterwards (note,
-            starred, archived, tags, status of suggestions) is not compared and stays as the store has it.
+            ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them;
+            references to an iteration outside the file become unknown. ``"merge"`` keeps the ids and skips what the
+            store already has, which must be the same in its inputs and results. Later annotations (note, starred,
+            archived, tags, status of suggestions) are not compared and stay as they are in the store.
         progress
             Show a progress bar on stderr when it takes more than a second.
 
@@ -613,55 +613,55 @@ class StorageManager:
         Raises
         ------
         ValueError
-            If the file or an argument is wrong, or an iteration differs from the stored one of this id; the message
+            If the file or an argument is wrong, or an iteration differs from the stored one with its id; the message
             begins with the JSON path, such as ``$.iterations[3].trades[7].entry_price``.
         StorageError
-            If the file cannot be read or the database not be written.
+            If the file cannot be read or the database cannot be written.
 
         Examples
         --------
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
-        ...     run = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
-        ...     path = store.export_results([run], Path(folder, "momentum.json"))
-        ...     store.import_results(path, mode="merge") == [run], store.import_results(path) == [run]
+        ...     saved = [store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))]
+        ...     path = store.export_results(saved, Path(folder, "momentum.json"))
+        ...     store.import_results(path, mode="merge") == saved, store.import_results(path) == saved
         (True, False)
         """
         return interchange.import_results(self.pool, path, mode, progress=progress)
 
-    # Looking after ------------------------------------------------------------------------------------------------
+    # Maintaining --------------------------------------------------------------------------------------------------
 
     def check(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """Return the stored values that today's rules would not accept: they are kept, and NULL in DataFrames.
+        """Return the stored values that today's rules would not accept; they are kept, but NULL in DataFrames.
 
         Such values come from other programs that write to the file, or from a file of the original layer.
 
         Parameters
         ----------
         limit
-            At most so many findings of each table.
+            At most this many findings per table.
 
         Returns
         -------
         list of dict
-            table, row (its rowid), column, value, problem. Where another program has changed the table itself, row
-            and value are None, so is the column where it is not about one, and its values are not looked at.
+            table, row (its rowid), column, value, problem. If another program has changed the table itself, row and
+            value are None, and so is the column if the problem concerns none; the table's values are not checked.
 
         Raises
         ------
         ValueError
-            If the limit is no whole number of at least 1.
+            If the limit is not a whole number of at least 1.
         """
         most = arguments.whole("limit", limit, 1)
         with self.pool.read(watched=False) as connection:
             return check.findings(connection, most)
 
     def statistics(self) -> dict[str, Any]:
-        """Return how the store is used; collecting it costs a microsecond a call.
+        """Return how the store is used; collecting this costs a microsecond per call.
 
         Returns
         -------
         dict
-            pool (size, in_use, waits: how often a connection was waited for, longest_wait in seconds), calls (by
+            pool (size, in_use, waits: how often a caller waited for a connection, longest_wait in seconds), calls (by
             operation since the store was opened: count, mean and p95 in seconds), files (database and wal in bytes),
             last_backup (path, created_at) or None.
         """

@@ -1,21 +1,21 @@
 """The connections to one database file: a bounded stack of them, transactions, and what happens on fork.
 
-Every access of this process to the database goes through here, by Python's own SQLite library: a second copy of
+Every access of this process to the database goes through here, with Python's own SQLite library: a second copy of
 SQLite in the process, or a mere `open()` and `close()` of the file, would drop the POSIX locks that these connections
 hold, and the file would be corrupted under load.
 
-Two waits are kept apart. For a connection a caller waits `timeout` seconds, because a pool that is exhausted that long
-means a program that does not give back. For the write lock it waits up to a minute: SQLite's own busy handler sleeps
-ever longer and starves under load, so writers of one process queue at a lock and those of several processes poll
-it at short random intervals.
+There are two different waits. A caller waits `timeout` seconds for a connection, because a pool exhausted that long
+means a program that does not return connections. It waits up to a minute for the write lock: SQLite's own busy handler
+sleeps ever longer and starves under load, so writers of one process queue at a lock and those of several processes
+poll it at short random intervals.
 
 A fork must not inherit open connections: SQLite counts the locks of a process in its memory, and a child that
-inherits the count believes in locks that it does not have. So idle connections are closed before a fork, and a child
+inherits the count relies on locks that it does not have. So idle connections are closed before a fork, and a child
 that was forked while one was in use refuses to work instead of risking the file.
 
-Ctrl-C can strike between any two steps. Hence the locks here are plain ones in `with` statements, which it cannot
-strike between taking and holding (conditions, semaphores and queues of Python code leave their lock taken), and
-places in the pool are counted by weak references: one that was lost on the way is free again.
+Ctrl-C can strike between any two steps. So the locks here are plain ones in `with` statements, where it cannot strike
+between taking and holding a lock (conditions, semaphores and queues written in Python can leave theirs taken). Places
+in the pool are counted by weak references: a place that is lost is free again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
 class _Slot:
-    """A place in the pool, taken for as long as anything refers to it, with the connection of whoever holds it."""
+    """A place in the pool, taken as long as anything refers to it, with the connection of its holder."""
 
     __slots__ = ("__weakref__", "connection")
 
@@ -81,10 +81,10 @@ class ConnectionPool:
     timeout
         Seconds to wait for a free one.
     prepare
-        Called with the first connection to a file, also when another one stands under the name later: creates,
-        migrates or refuses it.
+        Called with the first connection to a file, and again if another file takes its name: creates, migrates or
+        refuses the file.
     watch
-        What notices that another program has changed the schema, looked at in every transaction.
+        What notices that another program has changed the schema; asked in every transaction.
 
     Raises
     ------
@@ -133,7 +133,7 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def read(self, *, watched: bool = True) -> Iterator[sqlite3.Connection]:
-        """Lend a connection inside one read transaction; within a write transaction of this thread, its own."""
+        """Lend a connection inside a read transaction; inside a write transaction of this thread, the writer's own."""
         writer = self._own_writer()
         if writer is not None:
             with translated_errors(self.path):
@@ -144,12 +144,12 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def snapshot(self, *, watched: bool = True) -> Iterator[sqlite3.Connection]:
-        """Lend a connection inside one read transaction, which sees committed rows only.
+        """Lend a connection inside a read transaction, which sees only committed rows.
 
         Raises
         ------
         SchemaChangedError
-            If another program has changed the schema, unless it is not to be watched.
+            If another program has changed the schema, unless the schema is not watched.
         """
         with translated_errors(self.path), self._lease() as connection:
             try:
@@ -164,7 +164,7 @@ class ConnectionPool:
     def write(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside a write transaction; inside another one of this thread, inside a savepoint.
 
-        Commits at the end, rolls back on any exception, KeyboardInterrupt included.
+        Commits at the end, rolls back on any exception, including KeyboardInterrupt.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class ConnectionPool:
 
     def _own_writer(self) -> Connection | None:
         """Return the connection of this thread's write transaction, if it is in one."""
-        self._refuse_if_forked_in_use()  # or a child that leaves the transaction would commit it, as its parent will
+        self._refuse_if_forked_in_use()  # else a child that leaves the transaction would commit it, as its parent will
         writer: Connection | None = getattr(self._local, "writer", None)
         if writer is not None and not writer.in_transaction:
             raise StorageError(
@@ -206,7 +206,7 @@ class ConnectionPool:
             self._end_transaction(connection)
 
     def _end_transaction(self, connection: Connection) -> None:
-        """Roll back what was not committed, and forget that this thread writes. Twice, since Ctrl-C can strike once."""
+        """Roll back what was not committed, and forget that this thread writes. Called twice: Ctrl-C may stop one."""
         if getattr(self._local, "writer", None) is connection:
             self._local.writer = None
         if self._can_roll_back(connection):
@@ -215,7 +215,7 @@ class ConnectionPool:
     def _can_roll_back(self, connection: Connection) -> bool:
         try:
             return connection.in_transaction and not self._forked_in_use  # a fork leaves a transaction to the parent
-        except sqlite3.ProgrammingError:  # closed: a context that Ctrl-C has cut off ends after those around it
+        except sqlite3.ProgrammingError:  # closed: a context cut off by Ctrl-C ends after the ones around it
             return False
 
     @contextlib.contextmanager
@@ -227,7 +227,7 @@ class ConnectionPool:
             try:
                 yield connection
             except BaseException:
-                if self._can_roll_back(connection):  # a full disk has already rolled back everything
+                if self._can_roll_back(connection):  # SQLite has already rolled back everything if the disk is full
                     connection.execute(f"ROLLBACK TO {name}")
                     connection.execute(f"RELEASE {name}")
                 raise
@@ -245,7 +245,7 @@ class ConnectionPool:
                 time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the writers, guards nothing
 
     def _watch_schema(self, connection: Connection, begin: str | None = None) -> None:
-        """Compare the schema if it has changed; repair what can be, and begin the transaction anew."""
+        """Compare the schema if it has changed; repair what can be repaired, and restart the transaction."""
         while self._watch is not None and not self._watch.holds(connection):
             if not self._watch.compare(connection):
                 continue
@@ -268,7 +268,7 @@ class ConnectionPool:
         except PoolTimeoutError:
             _log.debug("the write-ahead log of %s is left to a later commit: others are writing", self.path)
         except (sqlite3.Error, StorageError):
-            # The commit before it stands, and the caller must learn just that.
+            # The commit before the checkpoint succeeded, and that is all that the caller must learn.
             _log.warning("the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
         finally:
             self._end_transaction(connection)
@@ -278,7 +278,7 @@ class ConnectionPool:
     def data_version(self) -> tuple[int, ...]:
         """Return a value that differs after every commit of any connection and after a swap of the file.
 
-        It costs microseconds, so that asking before every question is free.
+        It costs microseconds, so it can be read before every question.
         """
         with translated_errors(self.path), self._keeping() as keeper:
             (version,) = keeper.execute("PRAGMA data_version").fetchone()
@@ -286,7 +286,7 @@ class ConnectionPool:
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection outside the pool that watches the file and does the checkpoints."""
+        """Lend the connection, outside the pool, that watches the file and does the checkpoints."""
         self._refuse_if_unusable()
         with self._keeper_lock:
             file = file_identity(self.path)
@@ -321,7 +321,7 @@ class ConnectionPool:
     def _connected(self, slot: _Slot) -> Connection:
         self._refuse_if_unusable()
         if slot.connection is not None and slot.connection.file != file_identity(self.path):
-            slot.close()  # another file stands under the name now
+            slot.close()  # the name now belongs to another file
         if slot.connection is None:
             slot.connection = self._connect()
         return slot.connection
@@ -342,7 +342,7 @@ class ConnectionPool:
             self.waits += 1
             self.longest_wait = max(self.longest_wait, time.monotonic() - started)
         if slot is None:
-            gc.collect()  # of what an exception has lost, a traceback may hold a cycle
+            gc.collect()  # a place lost in an exception may be held by a cycle through its traceback
             slot = self._free_slot()
         if slot is None:
             raise PoolTimeoutError(
@@ -352,7 +352,7 @@ class ConnectionPool:
         return slot
 
     def _free_slot(self) -> _Slot | None:
-        with self._slots_lock:  # which a fork holds, so that nothing is lent meanwhile
+        with self._slots_lock:  # a fork holds it, so that nothing is lent meanwhile
             if self._idle:
                 return self._idle.pop()
             if len(self._slots) >= self.size:
@@ -366,7 +366,7 @@ class ConnectionPool:
         if connection is not None:
             self._end_transaction(connection)
         self._idle.append(slot)
-        if self._given_back.qsize() < self.size:  # enough to wake all who wait; nobody may be waiting
+        if self._given_back.qsize() < self.size:  # enough to wake all who wait, and perhaps nobody does
             self._given_back.put(None)
         if self._closed:
             self._close_idle()
@@ -382,7 +382,7 @@ class ConnectionPool:
         return max(0, len(self._slots) - len(self._idle))
 
     def _connect(self, *, create: bool = False) -> Connection:
-        # Asked before: should the file be swapped in between, the next use notices.
+        # Read before opening: if the file is swapped in between, the next use notices.
         file = None if create else file_identity(self.path)
         connection = connect(self.path, create=create)
         try:
@@ -396,7 +396,7 @@ class ConnectionPool:
         except BaseException:
             connection.close()
             raise
-        if swapped:  # it has opened the old file, and the log of the new one: closed before it can write
+        if swapped:  # it has the old file and the new file's log: close it before it can write
             connection.close()
             return self._connect()
         return connection
@@ -408,7 +408,7 @@ class ConnectionPool:
                 self._prepare(connection, self.path)
                 break
             except sqlite3.OperationalError as error:
-                # Two processes that give a new file its log at once: SQLite refuses one without a wait.
+                # If two processes create a new file's log at once, SQLite refuses one without waiting.
                 if not checkpoint.is_busy(error) or time.monotonic() >= deadline:
                     raise
             time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads the processes, guards nothing
@@ -416,7 +416,7 @@ class ConnectionPool:
     # End of life --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the connections; those in use close when they are given back. Closing twice is fine."""
+        """Close the connections; those in use close when they are returned. Closing twice is fine."""
         self._closed = True
         if self._forked_in_use:
             return
@@ -468,7 +468,7 @@ class ConnectionPool:
         self._slots_lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Start empty; connections that were in use are left alone for good, for closing them would touch the file."""
+        """Start empty; connections in use are never touched again, because closing them would touch the file."""
         inherited = set(self._slots) - set(self._drained)
         self._forked_in_use = self._forked_in_use or bool(inherited)
         _never_closed.extend(inherited)
@@ -480,7 +480,7 @@ _never_closed: list[Any] = []
 
 
 def is_open_here(path: Path) -> bool:
-    """Tell whether a pool of this process has the database open, or will open it at its next use."""
+    """Tell whether a pool of this process has the database open, or will open it at the next use."""
     return any(pool.path == path and not pool.closed for pool in list(_pools))
 
 

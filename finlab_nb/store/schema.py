@@ -1,8 +1,8 @@
 """The schema of the database file: its versions, and how a file is recognised.
 
 The numbered files in `migrations` are the only DDL. SQLite's `application_id` marks a file as ours and `user_version`
-holds the number of the newest migration applied. A file of the original storage layer has no such marks; it is known
-by its five tables.
+holds the number of the newest migration applied. A file of the original storage layer has no such marks; its five
+tables identify it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ORIGINAL_TABLES: Final = {
     ),
 }
 
-# For caches of what stood in the file before, none of which counts any more.
+# Invalidates all caches of earlier contents of the file.
 NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
 
 _OBJECTS: Final = "SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
@@ -70,7 +70,7 @@ class Kind(Enum):
 
 
 class Found(NamedTuple):
-    """What stands in a file: its kind, and its schema version if it is ours, else 0."""
+    """What a file is: its kind, and its schema version if it is ours, else 0."""
 
     kind: Kind
     version: int
@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Return the migrations as SQL text, the first one first."""
+    """Return the migrations as SQL text, in order."""
     folder = resources.files("finlab_nb.store") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return tuple(file.read_text(encoding="utf-8") for file in files)
@@ -95,7 +95,7 @@ def found_in(connection: sqlite3.Connection, path: Path) -> Found:
     Raises
     ------
     StorageError
-        If it comes from a newer release or belongs to another program.
+        If the file comes from a newer release or belongs to another program.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -114,7 +114,7 @@ def found_in(connection: sqlite3.Connection, path: Path) -> Found:
 
 
 def statements(script: str) -> Iterator[str]:
-    """Split a script at the ends of its statements, which SQLite itself recognises, triggers included."""
+    """Split a script into statements, whose ends SQLite itself recognises, including those of triggers."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -135,7 +135,7 @@ def _too_new(connection: sqlite3.Connection, path: Path, version: int) -> str:
 
 
 def _is_original(connection: sqlite3.Connection, objects: list[tuple[str, str]]) -> bool:
-    """Tell whether a file has just the tables and columns of the original layer; it may have indexes of its own."""
+    """Tell whether a file has exactly the tables and columns of the original layer; it may have its own indexes."""
     if {name for kind, name in objects if kind != "index"} != set(ORIGINAL_TABLES):
         return False
     return all(

@@ -34,10 +34,10 @@ _FAMILY: Final = f"""
 
 
 def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[dict[str, Any]]:
-    """Return the strategies that have all the words in name or code, the best match first, with a snippet.
+    """Return the strategies that have all the words in name or code, best match first, with a snippet.
 
-    Words of three letters or more are found by the full-text index, shorter ones, such as most words of Chinese, among
-    what these leave, by looking.
+    The full-text index finds words of three letters or more; shorter ones, such as most Chinese words, are then looked
+    for in what it found.
     """
     indexed = [word for word in words if len(word) >= _LEAST_INDEXED]
     looked_for = [_like(word) for word in words if len(word) < _LEAST_INDEXED]
@@ -51,7 +51,7 @@ def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int)
 
 
 def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, Any]]:
-    """Return a strategy with its ancestors, the oldest first, and its descendants, each after its parent."""
+    """Return a strategy with its ancestors, oldest first, and its descendants, each after its parent."""
     rows = [
         dict(zip((*_FIELDS, "iterations"), row, strict=True)) for row in connection.execute(_FAMILY, (strategy_id,))
     ]
@@ -65,7 +65,7 @@ def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     children: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         children.setdefault(row["parent_strategy_id"], []).append(row)
-    known = {row["strategy_id"] for row in line}  # an adopted file may hold a circle of parents
+    known = {row["strategy_id"] for row in line}  # an adopted file may hold a cycle of parents
     waiting = [(row, 1) for row in reversed(children.get(strategy_id, []))]
     while waiting:
         row, depth = waiting.pop()
@@ -81,7 +81,7 @@ def _like(word: str) -> str:
 
 
 def _snippet(code: str, name: str, words: Sequence[str]) -> dict[str, Any]:
-    """Return the line of the code, or else the name, where a word stands, with the words marked by «»."""
+    """Return the line of the code, or else the name, that has a word, with the words marked by «»."""
     pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
     match = pattern.search(code)
     if match is None:

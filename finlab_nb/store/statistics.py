@@ -1,4 +1,4 @@
-"""How often a store is called, how long that takes, how large its files are; cheap enough to be always on."""
+"""How often a store is called, how long the calls take, how large its files are; cheap enough to be always on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-_RECENT: Final = 1024  # of these the 95th percentile is taken
+_RECENT: Final = 1024  # the calls from which the 95th percentile is taken
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ class Timings:
             self._recent.setdefault(operation, deque(maxlen=_RECENT)).append(seconds)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return count, mean and p95 in seconds for each operation; p95 of the newest 1,024 calls."""
+        """Return count, mean and p95 in seconds for each operation; p95 covers the newest 1,024 calls."""
         with self._lock:
             recent = {operation: sorted(seconds) for operation, seconds in self._recent.items()}
             return {
@@ -47,7 +47,7 @@ class Timings:
 
 
 class Timed(Protocol):
-    """What has timings."""
+    """An object that has timings."""
 
     timings: Timings
 
@@ -58,7 +58,7 @@ Owner = TypeVar("Owner", bound=Timed)
 def timed(
     method: Callable[Concatenate[Owner, Arguments], Result],
 ) -> Callable[Concatenate[Owner, Arguments], Result]:
-    """Note how long each call of a method takes, failed ones included."""
+    """Note how long each call of a method takes, including failed ones."""
 
     @wraps(method)
     def call(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

@@ -1,11 +1,11 @@
-"""The triggers that keep `edited_rows`, made of one template for every table that the replica copies.
+"""The triggers that keep `edited_rows`, made from one template for every table that the replica copies.
 
-Rows are counted in buckets of 1024 rowids, and a bucket whose rows were changed, replaced or removed, by whatever
-program, gets a new random stamp. An ordinary append is no edit.
+Rows are grouped in buckets of 1024 rowids. When any program changes, replaces or removes rows of a bucket, it gets a
+new random stamp. An ordinary append is not an edit.
 
-SQLite fires no DELETE trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE removes, so what they are about
-to remove is looked up before. Stamps are written by DELETE and INSERT instead of REPLACE, because the conflict policy
-of the outer statement would win over that of the trigger.
+SQLite fires no DELETE trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE removes, so these rows are looked
+up before. Stamps are written by DELETE and INSERT instead of REPLACE, because the conflict policy of the outer
+statement would override that of the trigger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from finlab_nb.records.tables import TABLES, Table
 
 BUCKET_BITS: Final = 10
 
-# Before an INSERT, NEW.rowid is -1 where SQLite is to choose it.
+# Before an INSERT, NEW.rowid is -1 if SQLite will choose it.
 _REPLACED: Final = """CREATE TRIGGER {table}_replaced BEFORE INSERT ON {table}
 WHEN NEW.rowid <> -1{or_replaces} BEGIN
     {stamps_of_replaced}
@@ -57,7 +57,7 @@ def statements() -> Iterator[tuple[str, str]]:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Create the triggers, in the place of those there are."""
+    """Create the triggers, replacing existing ones."""
     for name, statement in statements():
         connection.execute(f"DROP TRIGGER IF EXISTS {name}")
         connection.execute(statement)

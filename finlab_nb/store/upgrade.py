@@ -1,8 +1,8 @@
-"""Create the schema in a new file, bring an older one up to date, adopt one of the original layer.
+"""Create the schema in a new file, upgrade an older one, adopt one of the original layer.
 
-An existing file is copied first, and the copy is checked: it stands beside the file as
-``<database>.before-schema-<n>-YYYYMMDD_HHMMSS``. All that follows happens in one transaction together with the new
-version number, so that a migration that fails leaves the file as it was.
+An existing file is first copied to ``<database>.before-schema-<n>-YYYYMMDD_HHMMSS`` beside it, and the copy is checked.
+All the rest happens in one transaction together with the new version number, so that a failed migration leaves the
+file as it was.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from finlab_nb.store import adoption, integrity, schema, triggers
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.schema import Kind
 
-_LEAST_SQLITE: Final = (3, 34, 0)  # the first one with the trigram index
+_LEAST_SQLITE: Final = (3, 34, 0)  # the first version with the trigram index
 
 _log = logging.getLogger(__name__)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a file ready for use; a file that is so already is only looked at.
+    """Make a file ready for use; a file that is ready is only looked at.
 
     Raises
     ------
     StorageError
-        If the file comes from a newer release or belongs to another program, or its copy cannot be made; it is left
+        If the file comes from a newer release or belongs to another program, or cannot be copied; it is left
         untouched.
     """
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
@@ -45,7 +45,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if found != (Kind.OURS, schema.newest_version()):
         _upgrade(connection, path)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":  # a copy that was put in place by hand may have another mode
+    if mode != "wal":  # a copy put in place by hand may have another mode
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(
@@ -57,7 +57,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Asked again under the write lock: another process may have been quicker.
+        # Checked again under the write lock: another process may have been quicker.
         found = schema.found_in(connection, path)
         if found == (Kind.OURS, schema.newest_version()):
             return
@@ -84,7 +84,7 @@ def _migrate(connection: sqlite3.Connection, version: int = 0) -> None:
 
 
 def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
-    """Copy the file as it is under our write lock, check the copy, and only then give it its name."""
+    """Copy the file while we hold the write lock, check the copy, and only then give it its name."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     final = path.with_name(f"{path.name}.before-schema-{schema.newest_version()}-{stamp}")
     growing = final.with_name(f"{final.name}.tmp")
@@ -93,7 +93,7 @@ def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
             growing.touch(exist_ok=False)
             with flushed(growing), contextlib.closing(sqlite3.connect(growing, isolation_level=None)) as copy:
                 copy.execute("PRAGMA synchronous = OFF")
-                # By another connection of this SQLite: one that has begun to write cannot be copied from.
+                # With another connection of this SQLite, because one that has begun to write cannot be a source.
                 with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
                     reader.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()

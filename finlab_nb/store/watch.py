@@ -1,13 +1,13 @@
-"""Whether the schema of a file is still ours, after other programs have been at it.
+"""Whether the schema of a file is still ours after other programs have used the file.
 
 `pandas.to_sql(if_exists="replace")`, a table rebuilt by `sqlite-utils transform`, a DROP TRIGGER: another program may
 change what saves and answers rely on. SQLite counts every change of a schema in `schema_version`, so one look at that
-number in each transaction tells whether to compare again. What is compared with is the schema that the migrations make.
+number in each transaction tells whether to compare it again with the schema that the migrations make.
 
-Repaired is what only serves: a missing or changed index or trigger, and the search index. All else is a fault, which
-every call reports until it is undone: a missing table or column, a column of another type, a missing key or reference.
-Further tables, columns, indexes and triggers are nobody's business. CHECKs, NOT NULL and defaults only keep other
-programs from writing nonsense; `check` finds what came past them.
+Objects that only serve the tables are repaired: a missing or changed index or trigger, and the search index. All else
+is a fault, which every call reports until it is undone: a missing table or column, a column of another type, a missing
+key or reference. Further tables, columns, indexes and triggers are ignored. CHECKs, NOT NULL and defaults only keep
+other programs from writing nonsense; `check` finds what got past them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class Fault(NamedTuple):
-    """What is wrong with a table in a way that cannot be put right by itself."""
+    """A difference in a table that cannot be repaired automatically."""
 
     table: str
     column: str | None
@@ -59,14 +59,14 @@ class Fault(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """How a schema differs from ours: the faults, and the names of what can be put back."""
+    """How a schema differs from ours: the faults, and the names of what can be repaired."""
 
     faults: tuple[Fault, ...]
     repairs: tuple[str, ...]
 
 
 class SchemaWatch:
-    """What is known of the schema of one file.
+    """What is known about the schema of one file.
 
     Parameters
     ----------
@@ -79,17 +79,17 @@ class SchemaWatch:
         self.forget()
 
     def forget(self) -> None:
-        """Know nothing any more: another file stands under the name."""
+        """Forget the schema, because the name now belongs to another file."""
         self._version: int | None = None
         self._faults: tuple[Fault, ...] = ()
 
     def holds(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether the schema is the one compared last, by one look at a number.
+        """Tell, by one look at a number, whether the schema is the one compared last.
 
         Raises
         ------
         SchemaChangedError
-            If it is, and had faults.
+            If it is, and it had faults.
         """
         (version,) = connection.execute("PRAGMA schema_version").fetchone()
         if version != self._version:
@@ -102,7 +102,7 @@ class SchemaWatch:
         return True
 
     def compare(self, connection: sqlite3.Connection) -> bool:
-        """Compare within the caller's transaction, and tell whether anything must be repaired, by `repair`."""
+        """Compare within the caller's transaction, and tell whether `repair` is needed."""
         found = differences(connection)
         if not found.repairs or found.faults:
             self._faults = found.faults  # before the version that vouches for them, for other threads
@@ -118,7 +118,7 @@ class SchemaWatch:
 def differences(connection: sqlite3.Connection) -> Differences:
     """Compare the schema of a file with ours, within the caller's transaction."""
     wanted = _ours(schema.migrations())
-    if wanted.ddl <= set(connection.execute(_DDL).fetchall()):  # word for word, as nearly always
+    if wanted.ddl <= set(connection.execute(_DDL).fetchall()):  # identical DDL, which is nearly always the case
         return Differences((), ())
     found = _objects(connection)
     faults = [fault for name, table in wanted.tables.items() for fault in _faults(name, table, found.tables.get(name))]
@@ -136,9 +136,9 @@ def described(faults: Iterable[Fault]) -> str:
 
 
 def _repair(connection: sqlite3.Connection, names: Iterable[str], path: Path) -> None:
-    """Put back indexes, triggers and the search index, and let no cache of earlier rows count.
+    """Put back indexes, triggers and the search index, and invalidate all caches of earlier rows.
 
-    While a trigger was missing edits went unnoticed, and the search index was not kept.
+    While a trigger was missing, edits went unnoticed and the search index was not updated.
     """
     ours = _ours(schema.migrations())
     repaired = list(names)
@@ -158,7 +158,7 @@ def _repair(connection: sqlite3.Connection, names: Iterable[str], path: Path) ->
 
 @dataclass(slots=True)
 class _Table:
-    """What matters of a table: columns with what SQLite makes of values in them, unique keys, references."""
+    """What matters about a table: columns with what SQLite makes of their values, unique keys, references."""
 
     columns: dict[str, str] = field(default_factory=dict)
     unique: set[frozenset[str]] = field(default_factory=set)
@@ -166,7 +166,7 @@ class _Table:
 
 
 class _Serving(NamedTuple):
-    """An index, a trigger or a virtual table: what it comes down to, and the DDL."""
+    """An index, a trigger or a virtual table: its meaning in comparable form, and its DDL."""
 
     kind: str
     content: str
@@ -234,12 +234,12 @@ def _objects(connection: sqlite3.Connection) -> _Objects:
 
 
 def _without_layout(sql: str) -> str:
-    """Return DDL as it reads without the quotes that SQLite puts around a table's name when it is renamed."""
+    """Return DDL without the quotes that SQLite puts around the name of a renamed table."""
     return " ".join(sql.replace('"', "").split())
 
 
 def _affinity(declared: str) -> str:
-    """Return what SQLite makes of values (https://sqlite.org/datatype3.html, 3.1); JSON is well in any column."""
+    """Return what SQLite makes of values (https://sqlite.org/datatype3.html, 3.1); JSON is fine in any column."""
     return next((affinity for words, affinity in _AFFINITIES if any(word in declared for word in words)), "NUMERIC")
 
 

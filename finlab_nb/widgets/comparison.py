@@ -26,7 +26,7 @@ class Comparison:
         One heading for each iteration.
     metrics, extra_metrics, parameters, remarks
         Pairs of a row label and one cell for each iteration. `parameters` holds those that differ, or
-        all of them for a single iteration.
+        all for a single iteration.
     shared
         Pairs of a name and the value that several iterations have in common.
     """
@@ -66,7 +66,7 @@ def comparison_info(chosen: pd.DataFrame) -> Comparison:
 
 
 def comparison_html(info: Comparison, lines: Sequence[str] = ()) -> str:
-    """Draw the comparison as an HTML table, each heading marked like its curve, by the style of a CSS border."""
+    """Draw the comparison as an HTML table; a CSS border marks each heading like its curve."""
     marks = [f'<i class="finlab-nb-line" style="border-top:3px {escaped(line)}"></i>' if line else "" for line in lines]
     heads = "".join(
         f'<th scope="col">{mark}{escaped(name)}</th>'
@@ -87,7 +87,7 @@ def comparison_html(info: Comparison, lines: Sequence[str] = ()) -> str:
 
 
 def _rows_of(chosen: pd.DataFrame, prefix: str, known: Mapping[str, Metric]) -> tuple[Row, ...]:
-    """Return a row for each column of this prefix that has values; what is known has a label and a format."""
+    """Return a row for each column with this prefix that has values; known metrics have a label and a format."""
     columns = [column for column in chosen.columns if str(column).startswith(prefix)]
     rows = []
     for column in columns:

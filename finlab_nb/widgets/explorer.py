@@ -1,4 +1,4 @@
-"""The explorer: every iteration in a table; what is selected there as curves, side by side, with its suggestions."""
+"""The explorer: every iteration in a table; the selected ones as curves and side by side, with their suggestions."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ _NOTHING_SELECTED = (
 
 
 class Explorer(ipywidgets.VBox):  # type: ignore[misc]
-    """Every iteration of a database in a table, and those selected there side by side.
+    """Every iteration of a database in a table, and the selected ones side by side.
 
     On opening, the iteration with the best Sharpe ratio is selected. Every control is an attribute: setting
-    its value from code does what a person would do with the mouse.
+    it from code does what a person would do with the mouse.
 
     Parameters
     ----------
     frames
-        Where the iterations, equity curves and suggestions come from.
+        The source of the iterations, equity curves and suggestions.
     store
-        Where stars and the archive are kept. Without it the explorer only shows them.
+        Where to save stars and the archive. Without it the explorer only shows them.
 
     Attributes
     ----------
     table
         The table: `table.selected`, `table.search`, `table.sort_by`, `table.descending`, `table.page`.
     strategy, show, search
-        Filters: name of a strategy or ""; "active", "starred", "archived" or "all"; words to look for.
+        Filters: the name of a strategy or ""; "active", "starred", "archived" or "all"; words to look for.
     refresh_button, clear_button, star_button, archive_button
-        What they say. The last two are hidden without a store.
+        Buttons that do what their names say. The last two are hidden without a store.
     log_scale
         Whether equal rates of growth have equal slopes in the chart.
     status, chart, comparison, suggestions
-        What is said about the selection, as HTML.
+        What the page shows of the selection, as HTML.
     """
 
     def __init__(self, frames: Frames, store: StorageManager | None = None) -> None:
@@ -80,7 +80,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 
     @property
     def selected(self) -> list[str]:
-        """Ids of the selected iterations, in the order of selection.
+        """The ids of the selected iterations, in order of selection.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             self.table.show_row(wanted[0])
 
     def refresh(self) -> None:
-        """Read the database again: what other processes saved appears; the selection and the filters stay."""
+        """Read the database again: what other processes saved appears, and the selection and filters stay."""
         with self._problems_shown():
             self._read()
             self._draw_again()
@@ -168,7 +168,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 
     @contextmanager
     def _problems_shown(self) -> Iterator[None]:
-        """Say on the page what went wrong: an error of a callback would only reach the log."""
+        """Say on the page what went wrong, because an error in a callback would only reach the log."""
         try:
             yield
         except StorageError as error:
@@ -209,7 +209,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.table.update(*_with_columns(frame), empty=empty)
 
     def _select_best(self) -> None:
-        """Select what a stranger wants to see first."""
+        """Select what a newcomer wants to see first."""
         shown = self._iterations.loc[self.table.shown]
         sharpe_ratios = shown["sharpe_ratio"].dropna()
         if len(sharpe_ratios):
@@ -221,7 +221,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.selected = best
 
     def _star(self, iteration_ids: list[str]) -> None:
-        """Star these iterations, or take the stars away where all of them have one."""
+        """Star these iterations, or remove the stars if all of them have one."""
         if self._store is not None and iteration_ids:
             starred = not self._iterations.loc[iteration_ids, "starred"].all()
             with self._problems_shown():
@@ -230,7 +230,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
                 self.refresh()
 
     def _archive(self, iteration_ids: list[str]) -> None:
-        """Archive these iterations, or take them out of the archive where all of them are in it."""
+        """Archive these iterations, or take them out of the archive if all of them are in it."""
         if self._store is not None and iteration_ids:
             archived = not self._iterations.loc[iteration_ids, "archived"].all()
             with self._problems_shown():
@@ -283,7 +283,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.suggestions.value = suggestions_html(suggestions, _names(chosen))
 
     def _chart(self, chosen: pd.DataFrame) -> tuple[str, dict[str, str]]:
-        """Return the chart as HTML, and the look of its lines by iteration id."""
+        """Return the chart as HTML, and the style of its lines by iteration id."""
         drawn = chosen.head(MOST_COMPARED)
         names = _names(drawn)
         info = equity_info(self._frames.equity(list(drawn.index)), labels=names)
@@ -300,7 +300,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         return figure + said, _line_styles(info)
 
     def _remark(self, chosen: pd.DataFrame) -> str:
-        """Warn of the best of many, whenever it stands alone."""
+        """Warn about the best of many, whenever it is shown alone."""
         tried = self._iterations["sharpe_ratio"].dropna()
         if len(chosen) != 1 or len(tried) < 2 or chosen["sharpe_ratio"].iloc[0] != tried.max():
             return ""
@@ -311,9 +311,9 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 
 
 def _with_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
-    """Return the rows with what the table shows of them, and its columns."""
+    """Return the rows with the values that the table shows, and its columns."""
     parameters = [c for c in frame.columns if str(c).startswith(PARAMETER) and frame[c].notna().any()]
-    # What never changes within a strategy tells no iteration from another; the comparison has it.
+    # Parameters that never change within a strategy tell no iterations apart; the comparison shows them.
     changing = frame.groupby("strategy")[parameters].nunique(dropna=False) > 1 if parameters else pd.DataFrame()
     parameters = [c for c in parameters if changing[c].any()] or parameters
     columns = [
@@ -341,7 +341,7 @@ def _parameter_column(frame: pd.DataFrame, key: str) -> Column:
 
 
 def _parameters_as_text(frame: pd.DataFrame, changing: pd.DataFrame) -> list[str]:
-    """Return the parameters of each row: those that change within its strategy, or all where none does."""
+    """Return the parameters of each row: those that change within its strategy, or all if none does."""
     names = [str(column).removeprefix(PARAMETER) for column in changing.columns]
     told = {strategy: row if any(row) else [True] * len(names) for strategy, row in _by_row(changing)}
     rows = frame[changing.columns].astype(object).itertuples(index=False, name=None)
@@ -364,7 +364,7 @@ def _names(iterations: pd.DataFrame) -> dict[str, str]:
 
 
 def _line_styles(info: EquityInfo) -> dict[str, str]:
-    """Return the look of each named line as a CSS border, by iteration id; a crowd has no names."""
+    """Return the style of each named line as a CSS border, by iteration id; too many lines have no names."""
     if len(info.curves) > MOST_NAMED_CURVES:
         return {}
     return {

@@ -1,6 +1,6 @@
 """How a value of the store reads on screen: plain text from values, escaped text for HTML.
 
-The formats of metrics stand in the table of metrics, `finlab_nb.records.metrics`.
+The formats of metrics are in the table of metrics, `finlab_nb.records.metrics`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from finlab_nb.records.values import is_missing
 
 
 def text(value: Any) -> str:
-    """Write text as it is, nothing for a missing one."""
+    """Write text as it is, nothing if it is missing."""
     return "" if is_missing(value) else str(value)
 
 
@@ -28,7 +28,7 @@ def moment(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """Write a parameter or an extra metric: numbers in six digits, lists and objects as JSON."""
+    """Write a parameter or an extra metric: numbers with six digits, lists and objects as JSON."""
     if is_missing(value):
         return MISSING
     if isinstance(value, (bool, np.bool_)):

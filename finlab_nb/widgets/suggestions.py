@@ -1,4 +1,4 @@
-"""The suggestions of the selected iterations, the urgent ones first."""
+"""The suggestions of the selected iterations, urgent ones first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _URGENCY = {"high": 0, "medium": 1, "low": 2}
 
 
 def suggestions_html(suggestions: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Draw rows of `frames.suggestions()` as a list; `names` maps iteration ids to what they are called."""
+    """Draw rows of `frames.suggestions()` as a list; `names` maps iteration ids to display names."""
     if suggestions.empty:
         return '<h4>Suggestions</h4><p class="finlab-nb-hint">None noted for this selection.</p>'
     urgency = suggestions["priority"].map(_URGENCY)

@@ -40,13 +40,13 @@ class IterationTable(anywidget.AnyWidget):
     Attributes
     ----------
     selected
-        Ids of the selected rows, in the order of selection; may name rows that are filtered away.
+        Ids of the selected rows, in order of selection; may include rows that are filtered out.
     search
-        Words that a row must all contain, in any case; empty shows every row.
+        Words that a row must all contain, ignoring case; empty shows every row.
     sort_by, descending
-        Key of the sorted column and direction. Missing values come last either way.
+        Key of the sorted column, and direction. Missing values come last either way.
     page, page_size, page_count
-        The page shown, from 0; rows to a page; number of pages.
+        The page shown, from 0; rows per page; number of pages.
     editable
         Whether the stars can be clicked.
     """
@@ -82,16 +82,16 @@ class IterationTable(anywidget.AnyWidget):
 
     @property
     def shown(self) -> list[str]:
-        """Ids of the rows that pass the search, over all pages, in the order shown."""
+        """Ids of the rows that match the search, on all pages, in the order shown."""
         return [str(iteration_id) for iteration_id in self._frame.index[self._ordered]]
 
     def update(self, frame: pd.DataFrame, columns: Sequence[Column], empty: str = "") -> None:
-        """Show other rows; search, order and selection stay.
+        """Show other rows; the search, order and selection stay.
 
         Parameters
         ----------
         frame
-            One row for each iteration, indexed by its id, with a column for each key, and `name` to read aloud.
+            One row for each iteration, indexed by its id, with a column for each key, and `name` for screen readers.
         columns
             The columns, left to right.
         empty
@@ -178,7 +178,7 @@ class IterationTable(anywidget.AnyWidget):
 
 
 def _sortable(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers for a column that holds only numbers, else text without case; missing stays missing."""
+    """Return numbers for a column that holds only numbers, else case-folded text; missing values stay missing."""
     if values.dtype.kind in "biufM" or isinstance(values.dtype, pd.DatetimeTZDtype):
         return values
     objects = values.astype(object)

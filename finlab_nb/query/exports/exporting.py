@@ -33,7 +33,7 @@ _PARTITIONS: Final = (
 _OF_STRATEGY: Final = "iteration_id IN (SELECT iteration_id FROM iterations WHERE strategy_id = {strategy})"
 _OF_NO_STRATEGY: Final = """(iteration_id IS NULL OR iteration_id NOT IN (
     SELECT iteration_id FROM iterations WHERE strategy_id IS NOT NULL AND iteration_id IS NOT NULL))"""
-_NO_STRATEGY: Final = "unknown"  # pandas cannot read the partition that Hive has for missing values
+_NO_STRATEGY: Final = "unknown"  # pandas cannot read Hive's own partition for missing values
 
 
 def export_frames(
@@ -80,7 +80,7 @@ def _choose(views: Views, condition: str) -> None:
 
 
 class _Export:
-    """One export under way."""
+    """One export in progress."""
 
     def __init__(self, views: Views, folder: Path, form: Format, narrowed: bool, partitioned: bool) -> None:
         self._views = views
@@ -90,7 +90,7 @@ class _Export:
         self._partitioned = partitioned
 
     def run(self, tables: list[Table], refused: tuple[Path, Path], *, progress: bool) -> list[Path]:
-        """Write all tables beside their places, then put them there."""
+        """Write all tables under temporary names, then put them in place."""
         targets = [self._target(table) for table in tables]
         for target in targets:
             _refuse_own(target, *refused)
@@ -168,7 +168,7 @@ class _Export:
 
 
 def _refuse_own(target: Path, database: Path, cache: Path) -> None:
-    """Refuse to write over the database, or where its cache is tidied up."""
+    """Refuse to write over the database, or into its cache, where old files are removed."""
     if target in {database.with_name(database.name + companion) for companion in _COMPANIONS}:
         raise ValueError(
             f"directory is {str(target.parent)!r}; it must be another folder: here {target.name} is the open database"

@@ -1,4 +1,4 @@
-"""The formats of exported files: how a table is selected for each, and how its rows are written as they come."""
+"""The formats of exported files: how each selects a table, and how it writes the rows as they come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Excel workbooks: one sheet a file, written row by row."""
+"""Excel workbooks: one sheet per file, written row by row."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from finlab_nb.errors import StorageError
 if TYPE_CHECKING:
     from types import ModuleType
 
-MOST_ROWS: Final = 1_048_576  # of a sheet, the header included
-GUARDED_STARTS: Final = "=+-@\t\r"  # with these a spreadsheet takes text for a formula
+MOST_ROWS: Final = 1_048_576  # in a sheet, including the header
+GUARDED_STARTS: Final = "=+-@\t\r"  # a spreadsheet takes text that starts with these for a formula
 
-_MOST_CHARACTERS: Final = 32_767  # of a cell, in UTF-16
-_FIRST_DATE: Final = datetime(1900, 3, 1)  # noqa: DTZ001 - Excel knows no zones; before it has a day too many
+_MOST_CHARACTERS: Final = 32_767  # in a cell, in UTF-16
+_FIRST_DATE: Final = datetime(1900, 3, 1)  # noqa: DTZ001 - Excel knows no zones, and has one day too many before this
 _EXACT_WHOLE: Final = 2**53
 
 
@@ -43,7 +43,7 @@ def load_xlsxwriter() -> ModuleType:
 
 @contextlib.contextmanager
 def writing_xlsx(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Write a workbook whose memory does not grow with its rows."""
+    """Write a workbook with memory that does not grow with its rows."""
     workbook = load_xlsxwriter().Workbook(
         str(path), {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     )
@@ -66,7 +66,7 @@ def writing_xlsx(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordB
 
         yield write
     except BaseException:
-        with contextlib.suppress(Exception):  # it only tidies up: the file is not wanted any more
+        with contextlib.suppress(Exception):  # this only tidies up: the file is no longer wanted
             workbook.close()
         raise
     workbook.close()

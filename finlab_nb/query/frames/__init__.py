@@ -2,8 +2,8 @@
 
 Ids and texts are Arrow-backed strings (``str`` of pandas 3, ``string[pyarrow]`` of pandas 2), figures float64, counts
 int64, flags bool, dates naive datetime64[us] and timestamps datetime64[us, UTC]. Counts that can be unknown
-(total_trades, whole parameters) are Int64. An empty answer has the same columns and dtypes. Only where another program
-has left something else in place of a flag or a count, which is missing then, the column is boolean or Int64.
+(total_trades, whole parameters) are Int64. An empty answer has the same columns and dtypes. If another program has
+stored something else in place of a flag or a count, that value is missing, and the column is boolean or Int64.
 """
 
 from finlab_nb.query.frames.curves import CurveFrames
@@ -15,14 +15,14 @@ __all__ = ["Frames"]
 
 
 class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
-    """Answers over one store, each of its newest moment; `Lab` describes each question.
+    """Answers from one store, each showing its newest moment; `Lab` describes each question.
 
-    Values that another program wrote and that are no number, date or JSON are missing in an answer; one
-    BadDataWarning an answer counts them.
+    Values that another program wrote and that are not numbers, dates or JSON are missing in an answer; one
+    BadDataWarning per answer counts them.
 
     Parameters
     ----------
     engine
-        What stands behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
         tags``.
     """

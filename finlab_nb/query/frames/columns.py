@@ -12,7 +12,7 @@ _SHOWN_NAMES: Final = 40
 
 
 def column(field: str, value: object, names: Sequence[str]) -> int:
-    """Return the place of a column, counted from 1, for a name that may differ in case."""
+    """Return the place, counted from 1, of the column with this name, which may differ in case."""
     name = arguments.filled_text(field, value)
     if name in names:
         return names.index(name) + 1
@@ -23,13 +23,13 @@ def column(field: str, value: object, names: Sequence[str]) -> int:
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """Return names for an error message, not all of them where they are many."""
+    """Return names for an error message, only the first ones if there are many."""
     shown = ", ".join(names[:_SHOWN_NAMES])
     return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
 
 
 def ordering(field: str, terms: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the terms of an ORDER BY over columns by place."""
+    """Return the terms of an ORDER BY, with columns named by their places."""
     ordered = []
     for given in terms:
         name, _, direction = given.strip().rpartition(" ")

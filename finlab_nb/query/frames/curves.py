@@ -25,7 +25,7 @@ _POINTS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class _Points:
-    """The known points of some curves, by curve and in the order of time; of a curve its place among the ids."""
+    """The known points of some curves, ordered by curve and time; a curve is named by its place among the ids."""
 
     ids: list[str]
     places: NDArray[np.int64]
@@ -33,7 +33,7 @@ class _Points:
     values: NDArray[np.float64]
 
     def wide(self) -> pd.DataFrame:
-        """Return the points side by side; of several on one date the last one stored counts."""
+        """Return the points side by side; if a curve has several on one date, the last one stored counts."""
         rows, dates = pd.factorize(self.dates, sort=True)
         table = np.full((len(dates), len(self.ids)), np.nan)
         table[rows, self.places] = self.values

@@ -175,14 +175,14 @@ def _selected(
 
 
 def _is_lowest_best(by: object, lowest: bool | None) -> bool:
-    """Tell which way is better: as the caller says, else as the table of metrics knows it."""
+    """Tell whether the smallest value is the best: as the caller says, else by the table of metrics."""
     if lowest is None:
         return isinstance(by, str) and lowest_is_best(by.removeprefix("metric."))
     return arguments.flag("lowest", lowest)
 
 
 def _extra_metric(views: Views, name: object) -> str | None:
-    """Return the extra metric that a name means, None for one of the standard set."""
+    """Return the extra metric that a name refers to, None for a metric of the standard set."""
     wanted = arguments.filled_text("by", name)
     if wanted in METRICS:
         return None

@@ -33,7 +33,7 @@ _IN_TIME: Final = [str(BASE_COLUMNS.index(name) + 1) for name in ("timestamp", "
 _CHOSEN: Final = """(
     SELECT i.*, s.name AS strategy FROM iterations AS i LEFT JOIN strategies AS s USING (strategy_id)
     WHERE {condition})"""
-# Whole numbers of 19 digits and more may not fit 64 bits; of those JSON_STRUCTURE says nothing or DOUBLE.
+# Whole numbers of 19 digits and more may not fit 64 bits; for those JSON_STRUCTURE says nothing or DOUBLE.
 _PARAMETER_STRUCTURES: Final = f"""
     SELECT json_structure(parameters), bool_or(regexp_matches(parameters, '[0-9]{{{{19}}}}'))
     FROM {_CHOSEN} GROUP BY 1"""
@@ -45,7 +45,7 @@ _PARAMETER_SIZE: Final = r"""
 _EXTRA_METRIC_NAMES: Final = f"""
     SELECT DISTINCT name FROM extra_metrics
     WHERE name IS NOT NULL AND iteration_id IN (SELECT iteration_id FROM {_CHOSEN}) ORDER BY name"""
-# A sixth of what string_agg(tag, ', ' ORDER BY tag) takes.
+# This takes a sixth of the time of string_agg(tag, ', ' ORDER BY tag).
 _TAGS: Final = """
     SELECT iteration_id, array_to_string(list_sort(list(tag) FILTER (tag IS NOT NULL)), ', ') AS tags
     FROM tags GROUP BY iteration_id"""
@@ -67,14 +67,14 @@ class IterationsTable:
     values: Mapping[str, Any]
 
     def selected(self, where: str = "true", order: Iterable[str] = (), limit: int | None = None) -> str:
-        """Return the query for those of the iterations that a condition on its columns chooses."""
+        """Return the query for the iterations that meet a condition on the columns."""
         ending = "" if limit is None else f" LIMIT {limit}"
         return f"SELECT * FROM ({self.query}) WHERE {where} ORDER BY {', '.join([*order, *_IN_TIME])}{ending}"
 
     def frame(self, views: Views, query: str) -> pd.DataFrame:
         """Return the answer to a query that selects all columns."""
         frame = views.frame(query, self.values)
-        frame.columns = pd.Index(self.names)  # DuckDB would number those that differ in case only
+        frame.columns = pd.Index(self.names)  # DuckDB would number those that differ only in case
         return frame
 
     def metric(self, field: str, name: object) -> int:
@@ -96,7 +96,7 @@ def iterations_table(views: Views, condition: str, values: Mapping[str, Any]) ->
         f"TRY_CAST(i.p[{place}] AS {kind}) AS {quoted(name)}"
         for place, (name, kind) in enumerate(zip(parameters, types.values(), strict=True), 1)
     ]
-    # By number inside, for names that differ in case only.
+    # Numbered inside the query, because names may differ only in case.
     pivoted = [f"max(value) FILTER (WHERE name = {literal(name)}) AS e{place}" for place, name in enumerate(extra)]
     shown = [f"e.e{place} AS {quoted(name)}" for place, name in enumerate(metrics)]
     query = _ITERATIONS.format(
@@ -143,7 +143,7 @@ def _type(kinds: set[str]) -> str:
 
 
 def _large_type(kind: str, size: int | None, negative: bool) -> str:
-    """Return the type that holds whole numbers exactly: of 64 bits, without a sign, or else as text."""
+    """Return the type that holds whole numbers exactly: 64 bits, the same without a sign, or text."""
     if size is None or size in (0, 3):
         return kind
     return "UBIGINT" if size == 1 and not negative else "VARCHAR"

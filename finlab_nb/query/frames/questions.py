@@ -48,7 +48,7 @@ _STRINGS: Final[dict[Any, Any]] = (
 # These are Int64 whether or not a value is missing.
 _WHOLE_METRICS: Final = {metric.name for metric in STANDARD_SET if metric.kind == "whole"}
 _PACKAGE_FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
-# These change the engine for good or take addresses of memory, though they look like SELECTs.
+# These change the engine permanently or take memory addresses, though they look like SELECTs.
 _REFUSED_FUNCTIONS: Final = re.compile(
     r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
     r'force_checkpoint|json_execute_serialized_sql|arrow_scan(?:_dumb)?|pandas_scan|python_map_function|seq_scan)"?\s*\('
@@ -78,7 +78,7 @@ class Views:
         return to_frame(self.execute(query, values).to_arrow_table())
 
     def rows_of(self, name: str, ids: Sequence[str]) -> str:
-        """Return what to select the rows of some iterations from: of a few, only where they can be."""
+        """Return what to select the rows of these iterations from; for a few, only the places that can hold them."""
         if not 0 < len(ids) <= _FEW_ITERATIONS:
             return name
         return f"({delta.rows_of(self.connection, TABLES[name], ids)}) AS {name}"
@@ -97,12 +97,12 @@ class Views:
             raise IterationNotFoundError(f"iterations holds {unknown[0][0]!r}; no iteration has this id{more}")
 
     def check_strategy(self, strategy: str) -> None:
-        """Refuse what is neither the id nor the name of a strategy."""
+        """Refuse text that is neither the id nor the name of a strategy."""
         if not self.connection.execute(_KNOWN_STRATEGY, {"strategy": strategy}).fetchall():
             raise StrategyNotFoundError(f"strategy is {strategy!r}; no strategy has this id or name")
 
     def check_select(self, query: str) -> None:
-        """Refuse whatever is not one SELECT, or could change the engine."""
+        """Refuse anything that is not one SELECT, or could change the engine."""
         statements = self.connection.extract_statements(query)
         if len(statements) != 1:
             hint = "; give PIVOT its values with IN (...)" if re.search(r"\bpivot\b", query, re.IGNORECASE) else ""
@@ -128,7 +128,7 @@ class Questions:
     Parameters
     ----------
     engine
-        What stands behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
         tags``.
     """
 
@@ -137,11 +137,11 @@ class Questions:
 
     @property
     def engine(self) -> Engine:
-        """What is asked."""
+        """The engine that answers."""
         return self._engine
 
     def ask(self, question: Callable[[Views], Answer]) -> Answer:
-        """Ask a question of the newest moment, and warn if values of its tables could not be read."""
+        """Answer a question about the newest moment, and warn if values of its tables could not be read."""
         lost: dict[str, dict[str, int]] = {}
 
         def asked(connection: duckdb.DuckDBPyConnection) -> Answer:
@@ -171,7 +171,7 @@ class Questions:
         values: Mapping[str, Any] | None = None,
         **parts: str,
     ) -> pd.DataFrame:
-        """Ask a query with a {condition}, and perhaps of {trades}, of all or some iterations."""
+        """Answer a query with a {condition}, and perhaps {trades}, for all or some iterations."""
         ids = None if iterations is None else arguments.texts("iterations", iterations)
         bound = dict(values or {})
 
@@ -187,12 +187,12 @@ class Questions:
 
 
 def among(ids: Sequence[str]) -> str:
-    """Return the condition that a row belongs to one of some iterations."""
+    """Return the condition that a row belongs to one of these iterations."""
     return f"iteration_id IN ({', '.join(map(literal, ids)) or 'NULL'})"
 
 
 def where_text(value: str | None) -> str:
-    """Return a caller's condition as the text behind WHERE."""
+    """Return a caller's condition as the text after WHERE."""
     # The line break ends a comment in it.
     return "true" if value is None else f"({arguments.filled_text('where', value)}\n)"
 
@@ -215,7 +215,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column that would become Python objects in pandas as one of numbers or dates."""
+    """Convert a column that would become Python objects in pandas to numbers or dates."""
     kind = column.type
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("us"))
@@ -243,7 +243,7 @@ def _warn(lost: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _levels_to_caller() -> int:
-    """Return at which stacklevel, seen from `_warn`, the code stands that is not ours."""
+    """Return the stacklevel, seen from `_warn`, of the first code that is not ours."""
     frame, level = sys._getframe(1), 1  # noqa: SLF001 - the documented way to find a caller
     while is_ours(frame) and frame.f_back is not None:
         frame = frame.f_back

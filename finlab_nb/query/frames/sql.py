@@ -23,7 +23,7 @@ _UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+?) does not exist!", re.
 
 
 class SqlFrames(Questions):
-    """Whatever else one may ask."""
+    """Any other question."""
 
     def sql(
         self,
@@ -53,7 +53,7 @@ class SqlFrames(Questions):
 
 
 def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd.DataFrame:
-    """Answer a query; a table that is unknown is looked up among the caller's variables."""
+    """Answer a query; an unknown table is looked up among the caller's variables."""
     known: set[str] = set()
     while True:
         try:
@@ -70,12 +70,12 @@ def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd
 
 
 def _variables(frame: FrameType | None) -> Lookup:
-    """Return what finds a variable as the code outside this package sees it, None if there is none."""
+    """Return a function that finds a variable as the code outside this package sees it, or None."""
     while frame is not None and is_ours(frame):
         frame = frame.f_back
     scopes: list[Mapping[str, Any]] = []
     module = {} if frame is None else frame.f_globals
-    while frame is not None and frame.f_globals is module:  # a lambda or comprehension is a frame of its own
+    while frame is not None and frame.f_globals is module:  # a lambda or comprehension has its own frame
         scopes.append(frame.f_locals)
         frame = frame.f_back
     scopes.append(module)

@@ -15,7 +15,7 @@ from finlab_nb.records import arguments
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
 
 _TRADES: Final = "SELECT * FROM {trades} WHERE {condition}"
-# A win rate counts, as in `analysis.win_rate`, the closed trades whose result is known.
+# As in `analysis.win_rate`, a win rate counts the closed trades whose result is known.
 _BY_STOCK: Final = """
     SELECT {owner}stock_code, count(*) AS trades, count(exit_date) AS closed,
            count(*) FILTER (profit_loss > 0 AND exit_date IS NOT NULL)
@@ -56,7 +56,7 @@ class TradeFrames(Questions):
             conditions.append("entry_date < $until::TIMESTAMP")
             values["until"] = arguments.end("until", until)
         found = self.of_iterations(_TRADES, iterations, conditions, values)
-        # Rows that were edited after they were copied come last; to sort only then is much cheaper than ORDER BY.
+        # Rows that were edited after they were copied come last; sorting only then is much cheaper than ORDER BY.
         if not found["trade_id"].is_monotonic_increasing:
             found = found.sort_values("trade_id", ignore_index=True)
         return found

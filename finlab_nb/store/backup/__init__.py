@@ -1,4 +1,4 @@
-"""Verified backups of the database, how long they are kept, and how one is put back."""
+"""Verified backups of the database, how long they are kept, and how one is restored."""
 
 from finlab_nb.store.backup.files import verify_backup
 from finlab_nb.store.backup.restore import restore_backup

@@ -1,8 +1,8 @@
 """The backups in a folder: what their names and manifests say, and whether they are what they say.
 
-Beside each backup stands a manifest, ``<backup>.json``: the rows of each table, generation, change counter, schema
-version, and size and SHA-256 of the file. It is published just before the backup itself, so that a backup under its
-final name was verified; one without a manifest was not made by this program, or lost it, and is shown as unverified.
+Each backup has a manifest beside it, ``<backup>.json``: the rows of each table, generation, change counter, schema
+version, and size and SHA-256 of the file. The manifest is published just before the backup, so a backup under its final
+name was verified; one without a manifest was not made by this program or lost it, and is shown as unverified.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup file as its name and manifest describe it."""
+    """A backup file, as described by its name and manifest."""
 
     path: Path
     created_at: datetime
@@ -47,7 +47,7 @@ class Backup:
 
     @property
     def compressed(self) -> bool:
-        """Whether it is packed by zstd."""
+        """Whether it is compressed with zstd."""
         return self.path.name.endswith(COMPRESSED)
 
     @property
@@ -57,11 +57,11 @@ class Backup:
 
     @property
     def database(self) -> str | None:
-        """The path of the database that it was made of, where known."""
+        """The path of the database that it was made from, if known."""
         return None if self.manifest is None else str(self.manifest["database"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as `list_backups` shows it."""
+        """Return it in the form of `list_backups`."""
         manifest = self.manifest or {}
         return {
             "path": self.path,
@@ -81,12 +81,12 @@ class Backup:
 
 
 def manifest_path(backup: Path) -> Path:
-    """Return where the manifest of a backup stands."""
+    """Return the path of a backup's manifest."""
     return backup.with_name(backup.name + ".json")
 
 
 def described(path: Path) -> Backup:
-    """Return what name, size and manifest say of a backup file, without opening it."""
+    """Return what name, size and manifest say about a backup file, without opening it."""
     with translated_os_errors(path):
         status = path.stat()
     manifest = _read_manifest(path)
@@ -101,14 +101,14 @@ def described(path: Path) -> Backup:
 
 
 def backups_in(folder: Path) -> list[Backup]:
-    """Return the backups of a folder, the newest first; none if there is no such folder."""
+    """Return the backups in a folder, newest first; none if there is no such folder."""
     found = []
     with translated_os_errors(folder):
         if not folder.exists():
             return []
         for path in folder.iterdir():
             named = _NAME.fullmatch(path.name)
-            # A name that is no date is no backup of ours; one that another process has just pruned is none any more.
+            # Skip names that are not a date, which are not ours, and backups that another process has just pruned.
             with contextlib.suppress(ValueError, FileNotFoundError):
                 if named is not None and path.is_file() and datetime.strptime(named[1], STAMP).replace(tzinfo=UTC):
                     path.stat()
@@ -128,7 +128,7 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove what a killed backup left behind, and return how many files. Only while no backup is under way."""
+    """Remove what a killed backup left behind, and return how many files. Only while no backup is in progress."""
     removed = 0
     for path in folder.glob(f"{PREFIX}*"):
         of_killed_run = f"{PLAIN}{TEMPORARY}" in path.name or f"{COMPRESSED}{TEMPORARY}" in path.name
@@ -159,9 +159,9 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def refuse_live(path: Path) -> None:
-    """Refuse a database that is open in this process: to read it would drop its locks.
+    """Refuse a database that is open in this process, because reading it would drop its locks.
 
-    So is one with a write-ahead log or a journal beside it: it is in use, or not complete without that.
+    Also refuse one with a write-ahead log or a journal beside it: it is in use, or incomplete without that file.
     """
     if is_open_here(path):
         raise StorageError(
@@ -178,7 +178,7 @@ def refuse_live(path: Path) -> None:
 
 
 def compare_digest(backup: Backup, digest: str) -> None:
-    """Refuse a file that is not the one of its manifest, byte by byte."""
+    """Refuse a file that is not, byte for byte, the one of its manifest."""
     if backup.manifest is not None and digest != backup.manifest["sha256"]:
         raise StorageError(
             f"{backup.path} is damaged: it differs from its manifest (SHA-256 {digest[:12]}..., "
@@ -188,7 +188,7 @@ def compare_digest(backup: Backup, digest: str) -> None:
 
 
 def compare_summary(backup: Backup, summary: Summary) -> None:
-    """Refuse a database that does not hold what the manifest counts."""
+    """Refuse a database whose contents do not match the counts in the manifest."""
     if backup.manifest is not None:
         for field, value in asdict(summary).items():
             if backup.manifest.get(field, value) != value:
@@ -202,7 +202,7 @@ def compare_summary(backup: Backup, summary: Summary) -> None:
 
 
 def pack(source: Path, target: Path) -> str:
-    """Compress a verified copy, check that it unpacks to the same bytes, and return the SHA-256 of the packed file."""
+    """Compress a verified copy, check that it unpacks to the same bytes, and return the SHA-256 of the result."""
     zstandard = _zstandard(target)
     before, packed, after = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     packing = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
@@ -219,7 +219,7 @@ def pack(source: Path, target: Path) -> str:
 
 
 def unpack(backup: Backup, target: Path) -> None:
-    """Copy a backup into a new file, unpacked, and compare what was read with the manifest."""
+    """Copy a backup into a new file, decompressed, and compare what was read with the manifest."""
     refuse_live(backup.path)
     digest = hashlib.sha256()
     with (

@@ -1,10 +1,10 @@
 """How a backup is made: copied, verified, and only then given its name.
 
-The copy is taken within one read transaction through a pool of its own, which is open only for that long, so writers
-go on meanwhile. It grows under a temporary name in the backup folder: what stands there under a backup's name is whole.
+The copy is made within one read transaction of a separate pool, which is open only for that long, so writers can go on
+meanwhile. It grows under a temporary name in the backup folder: a file there with the name of a backup is whole.
 
-The lock file ``.backup.writing.lock`` belongs to the backup under way. Temporary files that are there while it is free
-were left by a killed run.
+The lock file ``.backup.writing.lock`` belongs to the backup in progress. Temporary files that exist while the lock is
+free were left by a killed backup.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
-    """Make a verified backup of this moment and return its file."""
+    """Make a verified backup of the present moment and return its file."""
     _check_database(database)
     make_folder(folder)
     with translated_os_errors(folder), writing(folder):
@@ -55,7 +55,7 @@ def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
 
 
 def _note_in_store(database: Path, backup: Path, created_at: datetime) -> None:
-    """Let `StorageManager.statistics` know; the backup stands even if this fails."""
+    """Tell `StorageManager.statistics` about it; the backup is valid even if this fails."""
     try:
         with contextlib.closing(_pool(database)) as pool, pool.write() as connection:
             connection.execute(_NOTE, (str(backup), utc_text(created_at)))
@@ -74,7 +74,7 @@ def make_folder(folder: Path) -> None:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what killed runs left, unless a backup is under way, which does so itself."""
+    """Remove what killed backups left, unless a backup is in progress, which does so itself."""
     lock = FileLock(folder / _LOCK)
     if lock.acquire():
         try:
@@ -86,7 +86,7 @@ def clean_up(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Be the only one, in any process, that makes or removes backups in the folder."""
+    """Be the only one in any process that makes or removes backups in the folder."""
     lock = FileLock(folder / _LOCK)
     if not lock.acquire(_PATIENCE_SECONDS):
         raise StorageError(
@@ -127,7 +127,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _copy(database: Path, target: Path) -> None:
-    """Copy one moment of the database into one file, without a log of its own."""
+    """Copy one moment of the database into a single file without a log."""
     target.touch(exist_ok=False)
     with (
         translated_errors(target),
@@ -138,14 +138,14 @@ def _copy(database: Path, target: Path) -> None:
             copy.execute(setting).fetchall()
         with (
             contextlib.closing(_pool(database)) as pool,
-            pool.snapshot() as source,  # no longer than needed: the log of the database grows until it ends
+            pool.snapshot() as source,  # no longer than needed, because the log of the database grows until this ends
         ):
-            source.backup(copy, pages=-1)  # all at once: in steps it would begin anew with every commit of others
+            source.backup(copy, pages=-1)  # all at once: in steps it would restart at every commit of others
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def _free_moment(folder: Path) -> datetime:
-    """Return this second, or the next one that no backup is named by."""
+    """Return this second, or the next one for which there is no backup yet."""
     while True:
         moment = datetime.now(UTC)
         name = files.PREFIX + moment.strftime(files.STAMP)

@@ -1,7 +1,7 @@
-"""Put a backup in the place of a database: either the old one or the new one is there, never a mixture.
+"""Put a backup in place of a database: either the old one or the new one is there, never a mixture.
 
-The danger is a log of the old database beside the new file: SQLite would replay its pages into the new one, and not
-even an integrity check would notice.
+The danger is the old database's log beside the new file: SQLite would replay the log into the new file, and not even
+an integrity check would notice.
 """
 
 from __future__ import annotations
@@ -34,21 +34,20 @@ _LEFTOVER_SECONDS: Final = 3600.0
 def restore_backup(
     backup_path: str | os.PathLike[str], db_path: str | os.PathLike[str], *, force: bool = False
 ) -> list[Path]:
-    """Verify a backup and put it in the place of a database, whose files stay aside.
+    """Verify a backup and put it in place of a database, whose files are kept under other names.
 
     Close the stores, labs and programs that have the database open first. The restored store has a new generation, so
-    that no cache of the old one counts.
+    all caches of the old one are invalid.
 
     Parameters
     ----------
     backup_path
         A backup, compressed or not; without a manifest it is accepted after the checks of integrity and foreign keys.
     db_path
-        The database to replace, or a path where none is yet.
+        The database to replace, or a path without a file.
     force
-        Replace it although it is open elsewhere. What others commit from the moment of the backup on is lost to the
-        restored store; stores of finlab_nb go over to the restored file by themselves, other programs must be
-        restarted.
+        Replace the database even if it is open elsewhere. The restored store lacks everything that was committed since
+        the backup; stores of finlab_nb switch to the restored file by themselves, other programs must be restarted.
 
     Returns
     -------
@@ -58,8 +57,8 @@ def restore_backup(
     Raises
     ------
     StorageError
-        If the backup is damaged or no backup, holds tables that another program had changed, the database is in use, or
-        the folder cannot be written. The database is as it was.
+        If the backup is damaged, is not a backup or holds tables that another program had changed, the database is in
+        use, or the folder cannot be written. The database is as it was.
     ValueError
         If an argument is wrong.
     """
@@ -95,7 +94,7 @@ def _check_paths(source: Path, database: Path) -> None:
 
 @contextlib.contextmanager
 def _prepared(source: Path, database: Path) -> Iterator[Path]:
-    """Make the new database ready to use, beside the place where it goes; it is removed if it never gets there."""
+    """Make the new database ready for use, next to its final place; it is removed if it never gets there."""
     _remove_leftovers(database)
     fresh = database.with_name(f".{database.name}.restoring-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -127,7 +126,7 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(database: Path) -> None:
-    """Remove what killed restores have left; what is young may belong to one under way."""
+    """Remove what killed restores have left, except young files, which may belong to a restore in progress."""
     for path in database.parent.glob(f".{_literal(database.name)}.restoring-*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
@@ -143,11 +142,11 @@ def _literal(name: str) -> str:
 
 @contextlib.contextmanager
 def _held(database: Path, force: bool) -> Iterator[None]:
-    """Hold the old database against all others, its log copied back into it.
+    """Lock the old database against all others, with its log copied back into it.
 
-    Every connection in WAL mode holds a shared lock on the file as long as it is open. So the exclusive lock is to be
-    had only if there is no other, and while it is held none can read or write. When the holder closes after the swap,
-    SQLite sees that another file has the name and touches neither that nor its log.
+    Every open connection in WAL mode holds a shared lock on the file. So the exclusive lock is available only if there
+    is no other connection, and while it is held no one can read or write. When the holder closes after the swap, SQLite
+    sees that another file has the name and touches neither that file nor its log.
     """
     with translated_errors(database), contextlib.ExitStack() as stack:
         try:
@@ -155,7 +154,7 @@ def _held(database: Path, force: bool) -> Iterator[None]:
             holder.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
             if _begin(holder, "BEGIN EXCLUSIVE"):
                 holder.execute("COMMIT")
-                # Now the file is complete without its log, so that a crash amid the swap loses nothing.
+                # After this the file is complete without its log, so that a crash during the swap loses nothing.
                 holder.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             elif not force:
                 raise StorageError(
@@ -166,17 +165,17 @@ def _held(database: Path, force: bool) -> Iterator[None]:
                 holder.close()
                 _stop_writers(database, stack)
         except sqlite3.DatabaseError as error:
-            # Damaged, perhaps the very reason for this restore: SQLite can neither hold nor complete such a file.
+            # The file is damaged, perhaps the reason for this restore: SQLite can neither lock nor complete it.
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) and not force:
                 raise
             stack.close()
-        if os.name == "nt":  # it renames no open file
+        if os.name == "nt":  # Windows cannot rename an open file
             stack.close()
         yield
 
 
 def _stop_writers(database: Path, stack: contextlib.ExitStack) -> None:
-    """Keep others from writing during a forced swap, and copy the log back as far as their readers let it."""
+    """Keep others from writing during a forced swap, and copy the log back as far as their readers allow."""
     writer = stack.enter_context(contextlib.closing(_connect(database)))
     if _begin(writer, "BEGIN IMMEDIATE"):
         copier = stack.enter_context(contextlib.closing(_connect(database)))
@@ -188,7 +187,7 @@ def _connect(database: Path) -> sqlite3.Connection:
 
 
 def _begin(connection: sqlite3.Connection, statement: str) -> bool:
-    """Begin a transaction, and tell whether others let it; a short query of theirs is waited for."""
+    """Begin a transaction, and tell whether others allowed it; this waits for their short queries."""
     deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
     while True:
         try:
@@ -208,14 +207,14 @@ def _begin(connection: sqlite3.Connection, statement: str) -> bool:
 def _swap(fresh: Path, database: Path) -> list[Path]:
     """Put the new file in place of the old one, which goes aside with its log.
 
-    The order matters. First the log and journal go aside, and that is made durable: from here on no old log can meet
-    the new file, and the old file is complete by itself, since `_held` has copied its log back. Then the old file gets
-    its second name, and one rename, which happens wholly or not at all, puts the new one over the first. A crash
-    before the rename leaves the old database in use, one after it the new one.
+    The order matters. First the log and journal are moved aside, durably: no old log can now get beside the new file,
+    and the old file is complete without it, because `_held` has copied the log back. Then the old file gets a second
+    name, and one atomic rename puts the new file in place of the first name. A crash before that rename leaves the old
+    database in use, a crash after it the new one.
 
-    Only of a damaged database, or one whose readers in other programs were overridden by force, the log can hold more
-    than the file when it goes aside; then a crash between these two renames leaves the old file without its last
-    commits, which are in the log aside.
+    The log can hold more than the file when it is moved aside only if the database is damaged, or if `force` overrode
+    readers in other programs. Then a crash between the two renames leaves the old file without its last commits, which
+    are in the log that was moved aside.
     """
     aside = _free_name(database)
     moved = []

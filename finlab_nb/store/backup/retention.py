@@ -16,7 +16,7 @@ _PERIODS: Final[Mapping[str, str]] = {
 
 
 class Dated(Protocol):
-    """What the rule needs to know of a backup."""
+    """What the rules need to know about a backup."""
 
     @property
     def created_at(self) -> datetime: ...  # noqa: D102
@@ -29,14 +29,14 @@ Kept = TypeVar("Kept", bound=Dated)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long backups are kept; a backup stays while any of the rules keeps it.
+    """How long backups are kept; a backup stays as long as any rule keeps it.
 
     Parameters
     ----------
     days
-        Everything younger stays; None keeps everything for ever, 0 leaves it to the counts.
+        Everything younger stays; None keeps everything forever, 0 leaves the decision to the counts.
     keep_hourly, keep_daily, keep_weekly, keep_monthly
-        The newest verified backup of each of so many hours, days, weeks and months (UTC) that have one.
+        The newest verified backup of each of this many hours, days, weeks and months (UTC) that have one.
     """
 
     days: float | None = 30
@@ -46,7 +46,7 @@ class Retention:
     keep_monthly: int = 0
 
     def expired(self, backups: Iterable[Kept], now: datetime) -> list[Kept]:
-        """Return the backups that no rule keeps, never the newest verified one (or the newest, if none is)."""
+        """Return the backups that no rule keeps, never the newest verified one (or the newest, if none is verified)."""
         newest_first = sorted(backups, key=lambda one: one.created_at, reverse=True)
         if self.days is None or not newest_first:
             return []

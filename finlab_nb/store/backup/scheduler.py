@@ -1,6 +1,6 @@
 """BackupScheduler: verified copies of the database, every day or on demand, and how long they are kept.
 
-The lock file ``.backup.lock`` in the folder belongs to the one scheduler of the machine that runs on this folder.
+The lock file ``.backup.lock`` in the folder belongs to the only scheduler on the machine that uses this folder.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class BackupScheduler:
     db_path
         The database; it must exist when it is backed up.
     backup_dir
-        The folder of the backups, created as needed. It may hold those of several databases; each is treated apart.
+        The folder of the backups, created as needed. It may hold those of several databases, which are kept apart.
     retention_days
         Backups younger than this stay; None keeps everything. The newest verified backup always stays.
     keep_hourly, keep_daily, keep_weekly, keep_monthly
-        Beyond that, the newest backup of each of so many hours, days, weeks and months (UTC) stays.
+        Beyond that, the newest backup of each of this many hours, days, weeks and months (UTC) stays.
 
     Raises
     ------
@@ -112,9 +112,9 @@ class BackupScheduler:
     ) -> None:
         """Back up every day at this time, in a thread of this process, until `stop` or the end of the process.
 
-        A backup that is overdue (there is none, or the time has passed since the newest) is made at once, in that
-        thread. Each one is followed by `cleanup_old_backups`. Calling it again replaces the schedule; another
-        scheduler of this process on the same folder is stopped, so that a notebook cell may run twice.
+        If a backup is overdue (there is none, or the time has passed since the newest), it is made at once, in that
+        thread. Each backup is followed by `cleanup_old_backups`. Calling this again replaces the schedule; another
+        scheduler of this process on the same folder is stopped, so that a notebook cell may be run twice.
 
         Parameters
         ----------
@@ -130,8 +130,8 @@ class BackupScheduler:
         ValueError
             If an argument is out of range.
         StorageError
-            If another process has a schedule on this folder, the folder cannot be written, or it is the schedule of
-            another database in this process.
+            If another process has a schedule on this folder, if this process has one for another database on it, or if
+            the folder cannot be written.
         """
         at_hour, at_minute = arguments.whole("hour", hour, 0, 23), arguments.whole("minute", minute, 0, 59)
         zone, packed = arguments.zone("timezone", timezone), arguments.flag("compress", compress)
@@ -169,7 +169,7 @@ class BackupScheduler:
         trigger = CronTrigger(hour=hour, minute=minute, timezone=zone)
         first = {"next_run_time": _now()} if self._overdue(hour, minute, zone) else {}
         scheduler.add_job(self._run, trigger, args=(compress,), id=_DAILY, **rules, **first)
-        # A computer that sleeps stops the clock by which the scheduler waits: it looks at the time now and then.
+        # While a computer sleeps, the scheduler's waiting clock stops, so it looks at the time now and then.
         scheduler.add_job(_look_at_the_time, "interval", minutes=_WAKE_MINUTES, id=_WAKE, **rules)
         scheduler.start()
         self._scheduler = scheduler
@@ -196,7 +196,7 @@ class BackupScheduler:
         _log.error("the backup of %s failed: %s", self.db_path, self._last_error, exc_info=error)
 
     def stop(self) -> None:
-        """End the schedule; a backup under way is finished first. Stopping twice is fine."""
+        """End the schedule; a backup in progress is finished first. Stopping twice is fine."""
         with _registry_lock:
             scheduler, self._scheduler = self._scheduler, None
             self._schedule = None
@@ -207,7 +207,7 @@ class BackupScheduler:
                 del _running[self.backup_dir]
 
     def after_fork_in_child(self) -> None:
-        """Know nothing of the schedule, whose thread and lock stay with the parent."""
+        """Forget the schedule, whose thread and lock stay with the parent."""
         self._start_over()
 
     # Backups ------------------------------------------------------------------------------------------------------
@@ -218,12 +218,12 @@ class BackupScheduler:
         Parameters
         ----------
         compress
-            Pack it by zstd, as ``.db.zst``, to about a third of the size.
+            Compress it with zstd, as ``.db.zst``, to about a third of the size.
 
         Returns
         -------
         Path
-            The backup; its manifest, ``<backup>.json``, stands beside it.
+            The backup; its manifest, ``<backup>.json``, is beside it.
 
         Raises
         ------
@@ -242,9 +242,9 @@ class BackupScheduler:
         return path
 
     def cleanup_old_backups(self) -> int:
-        """Remove the backups that no retention rule keeps, and what killed runs left; return how many backups.
+        """Remove the backups that no retention rule keeps, and the leftovers of killed ones; return how many backups.
 
-        The newest verified backup stays, however old. Backups of other databases are left alone.
+        The newest verified backup stays, however old it is. Backups of other databases are left alone.
 
         Returns
         -------
@@ -271,14 +271,14 @@ class BackupScheduler:
     # What is there ------------------------------------------------------------------------------------------------
 
     def list_backups(self) -> list[dict[str, Any]]:
-        """Return the backups of the folder, the newest first.
+        """Return the backups in the folder, newest first.
 
         Returns
         -------
         list of dict
             path (Path), created_at (datetime, UTC), size (bytes), compressed, verified (was verified when made, and
             has kept its size), and from the manifest, else None: database, iterations, schema_version, generation,
-            schema_faults (texts: what another program had changed of the tables, so that it cannot be restored).
+            schema_faults (texts: changes to the tables by another program that prevent a restore).
         """
         return [backup.as_dict() for backup in files.backups_in(self.backup_dir)]
 
@@ -288,20 +288,20 @@ class BackupScheduler:
         Parameters
         ----------
         path
-            A backup, compressed or not. A live database is not one: it would be opened past its locks.
+            A backup, compressed or not. A live database is not one: reading it would bypass its locks.
 
         Returns
         -------
         dict
-            As an entry of `list_backups`, and rows (by table). ``verified`` tells whether there was a manifest to
-            compare with; without one, integrity and foreign keys are checked all the same.
+            An entry as in `list_backups`, and rows (by table). ``verified`` tells whether there was a manifest to
+            compare with; without one, integrity and foreign keys are still checked.
 
         Raises
         ------
         StorageError
-            If it is damaged, differs from its manifest, or is no backup of finlab_nb.
+            If it is damaged, differs from its manifest, or is not a backup of finlab_nb.
         ValueError
-            If the path is none.
+            If the path is not one.
         """
         return files.verify_backup(path)
 
@@ -347,11 +347,11 @@ def _now() -> datetime:
 
 
 def _look_at_the_time() -> None:
-    """Do nothing: that the scheduler wakes up is enough."""
+    """Do nothing: it is enough that the scheduler wakes up."""
 
 
 def _last_due(now: datetime, hour: int, minute: int, zone: tzinfo) -> datetime:
-    """Return when the schedule was due last."""
+    """Return when the schedule was last due."""
     local = now.astimezone(zone)
     due = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return due if due <= local else due - timedelta(days=1)

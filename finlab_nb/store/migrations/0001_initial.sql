@@ -1,9 +1,9 @@
--- Schema 1: strategies, their iterations (one backtest run each) and everything an iteration leaves behind.
+-- Schema 1: strategies, their iterations (one stored backtest each) and everything an iteration leaves behind.
 --
--- A date is one that exists if date() with a shift, which makes it compute, gives it back.
+-- A date exists if date() gives it back when it is made to compute by a shift.
 -- Times are UTC in ISO 8601 text; fractions are fractions, not percent; NULL means unknown.
--- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes. What files of the
--- original layer can lack is guarded by a CHECK, not by NOT NULL: their rows are adopted past the CHECKs.
+-- CHECKs guard against other programs that write here: finlab_nb itself validates before it writes. A CHECK, not NOT
+-- NULL, guards what files of the original layer can lack: their rows are adopted with the CHECKs off.
 
 CREATE TABLE store_state (
     only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -12,7 +12,7 @@ CREATE TABLE store_state (
 );
 INSERT INTO store_state (only_row, generation) VALUES (1, lower(hex(randomblob(8))));
 
--- Which rows of the tables below were changed or removed after they were appended: rows are counted in
+-- Which rows of the tables below were changed or removed after they were appended: rows are grouped in
 -- buckets of 1024 rowids, and a changed bucket gets a new random stamp. A copy of a bucket that was
 -- made under another stamp is stale. The triggers of `store.triggers` keep this table, for every program that writes.
 CREATE TABLE edited_rows (

@@ -1,7 +1,7 @@
 -- Schema 2: full-text search over strategies, what the adoption of an older file changed, and the last backup.
 
--- Trigrams find parts of words, as code and Chinese need it. The table keeps its own text, so that a program that writes
--- to strategies with another conflict policy leaves at worst an entry that no strategy has, and never a damaged index.
+-- Trigrams find parts of words, which code and Chinese need. The table keeps its own text, so that a program that
+-- writes to strategies with another conflict policy leaves at worst an entry without a strategy, never a damaged index.
 CREATE VIRTUAL TABLE strategies_search USING fts5 (name, code, tokenize = 'trigram');
 INSERT INTO strategies_search (rowid, name, code) SELECT rowid, name, code FROM strategies;
 CREATE TRIGGER strategies_search_inserted AFTER INSERT ON strategies BEGIN
@@ -16,7 +16,7 @@ CREATE TRIGGER strategies_search_deleted AFTER DELETE ON strategies BEGIN
     DELETE FROM strategies_search WHERE rowid = OLD.rowid;
 END;
 
--- Rows of a file of the original layer that its keys let in and today's do not: what was changed so that they stay.
+-- Rows from the original layer that its keys allowed and today's do not: what was changed to keep them.
 CREATE TABLE adoption_notes (
     note_id      INTEGER PRIMARY KEY,
     table_name   TEXT NOT NULL,
