@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"finlab-nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="backtest on real prices, record that and explore it in JupyterLab")
+    demo = commands.add_parser("demo", help="backtest on real prices, record it all, explore it in JupyterLab")
     demo.add_argument("--db", type=Path, default=Path(_DEMO_DATABASE), help="the database (default: %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="stop before JupyterLab")
     chosen = parser.parse_args(arguments)
