@@ -1,1 +1,1 @@
-"""How fast the store and its answers are, each beside a baseline of the same run: `python -m tests.benchmarks`."""
+"""How fast the store and its answers are, each beside a baseline measured with it: `python -m tests.benchmarks`."""

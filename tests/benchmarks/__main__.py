@@ -60,7 +60,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the 10,000 runs of the book")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the 10,000 iterations of the book")
     parser.add_argument(
         "--rows",
         type=_row_names,

@@ -41,7 +41,7 @@ def one_run(book: Book) -> list[Row]:
             repeats=7,
         )
         ours = typical(lambda: milliseconds(lambda: lab.trades([next(runs)])), repeats=60)
-    return [Row("trades of one run", ours, "naive ATTACH", attached, Target(10))]
+    return [Row("trades of one iteration", ours, "naive ATTACH", attached, Target(10))]
 
 
 def aggregate(book: Book) -> list[Row]:
@@ -102,8 +102,14 @@ def new_kernel_rows(book: Book) -> list[Row]:
         repeats=5,
     )
     return [
-        Row("first frame of a new kernel: trades of one run", ours, "naive ATTACH", attached, Target(600)),
-        Row("first frame of a new kernel: all runs", table, "naive ATTACH, JSON unread", table_attached, Target(600)),
+        Row("first frame of a new kernel: trades of one iteration", ours, "naive ATTACH", attached, Target(600)),
+        Row(
+            "first frame of a new kernel: all iterations",
+            table,
+            "naive ATTACH, JSON unread",
+            table_attached,
+            Target(600),
+        ),
     ]
 
 
@@ -136,7 +142,7 @@ def runs_table(book: Book) -> list[Row]:
     """All runs with parameters and metrics."""
     with fl.Lab(book.database) as lab:
         ours = typical(lambda: milliseconds(lab.iterations), repeats=15, warm_up=2)
-    name = f"{book.runs:,} runs with parameters and metrics"
+    name = f"{book.runs:,} iterations with parameters and metrics"
     return [
         Row(name, ours, "MLflow, quoted", _MLFLOW_MS, Target(60)),
         Row(name, ours, "Optuna, quoted", _OPTUNA_MS, Target(60)),
@@ -177,7 +183,7 @@ def growth(book: Book) -> list[Row]:
     kernel, kernel_baseline = side_by_side(_first_frame(large), _first_frame(book), repeats=7)
     against = f"the book of {book.trades:,}"
     return [
-        Row(f"trades of one run among {large.trades:,}", ours, against, baseline, Target(1.5, of_ratio=True)),
+        Row(f"trades of one iteration among {large.trades:,}", ours, against, baseline, Target(1.5, of_ratio=True)),
         Row(
             f"first frame of a new kernel, {large.trades:,} trades",
             kernel,

@@ -64,7 +64,7 @@ def save_one(book: Book) -> list[Row]:
                 run_rows = _rows(runs.next_run()["trades"])
                 return milliseconds(lambda: _insert_run(own, own_strategy, run_rows))
 
-            name = f"save a run of {TRADES_OF_RUN} trades, durable ({form})"
+            name = f"save an iteration of {TRADES_OF_RUN} trades, durable ({form})"
             saved, inserted = side_by_side(ours, by_hand, repeats=80, warm_up=5)
             rows.append(Row(name, saved, "executemany, same schema", inserted, Target(1.3, of_ratio=True)))
             saved, inserted = side_by_side(ours, lambda: _bare_save(bare, runs), repeats=80, warm_up=5)
@@ -99,7 +99,7 @@ def save_many(book: Book) -> list[Row]:
         )
         rows.append(
             Row(
-                f"trades saved in bulk, {_BULK_RUNS} runs a transaction",
+                f"trades saved in bulk, {_BULK_RUNS} iterations a transaction",
                 count / ours * 1000,
                 "bare executemany",
                 count / baseline * 1000,
@@ -121,7 +121,11 @@ def load_one(book: Book) -> list[Row]:
             repeats=120,
             warm_up=5,
         )
-    return [Row(f"load a run of {TRADES_OF_RUN} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True))]
+    return [
+        Row(
+            f"load an iteration of {TRADES_OF_RUN} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True)
+        )
+    ]
 
 
 def start(book: Book) -> list[Row]:
