@@ -217,7 +217,7 @@ def _metrics_computed(
     trades: list[TradeRow], equity: list[EquityRow], wanted: Sequence[str]
 ) -> dict[str, float | int | None]:
     computed: dict[str, float | int | None] = {}
-    if trades:
+    if trades and not {"total_trades", "win_rate"}.isdisjoint(wanted):
         closed = [row[_RESULT] for row in trades if row[_EXIT] is not None]
         computed["total_trades"] = len(closed)
         computed["win_rate"] = win_rate(np.array(closed, dtype=np.float64))
