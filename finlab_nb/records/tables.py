@@ -107,16 +107,19 @@ class Table:
 _DAY: Final = (
     "typeof({0}) = 'text' AND date(substr({0}, 1, 10), '+0 days') IS substr({0}, 1, 10) AND julianday({0}) IS NOT NULL"
 )
-TEXT: Final = Rule("text", "typeof({0}) = 'text'", "text")
-NAME: Final = Rule("text", "typeof({0}) = 'text' AND {0} <> ''", "text that is not empty")
+_TEXT: Final = "typeof({0}) = 'text' AND instr({0}, char(0)) = 0"
+_BLANKS: Final = f"char({','.join(str(code) for code in range(0x3001) if chr(code).isspace())})"
+TEXT: Final = Rule("text", _TEXT, "text in UTF-8, without NUL")
+NAME: Final = Rule("text", f"{_TEXT} AND trim({{0}}, {_BLANKS}) <> ''", "text in UTF-8 that is not empty, without NUL")
 NUMBER: Final = Rule("float", "typeof({0}) = 'real' AND abs({0}) < 9e999", "a finite number")
 ANY_NUMBER: Final = Rule("float", "typeof({0}) = 'real'", "a number")
 FLAG: Final = Rule("flag", "{0} IN (0, 1)", "0 or 1")
 DAY: Final = Rule("date", _DAY, "a date that exists, as YYYY-MM-DD, or date and time in ISO 8601")
 EXIT_DAY: Final = replace(
     DAY,
-    condition=f"{_DAY} AND (entry_date IS NULL OR substr({{0}}, 1, 10) >= substr(entry_date, 1, 10))",
-    allowed=f"{DAY.allowed}, and not before the entry_date",
+    condition=f"{_DAY} AND (entry_date IS NULL OR substr({{0}}, 1, 10) >= substr(entry_date, 1, 10)) "
+    "AND exit_price IS NOT NULL",
+    allowed=f"{DAY.allowed}, not before the entry_date, and with an exit_price",
 )
 MOMENT: Final = Rule("moment", _DAY, "a date and time in ISO 8601")
 OBJECT: Final = Rule("object", "CASE WHEN json_valid({0}) THEN json_type({0}) = 'object' END", "a JSON object")

@@ -21,6 +21,7 @@ from typing import Any, Final
 from finlab_nb.records import new_id
 from finlab_nb.records.rows import day_or_moment
 from finlab_nb.records.values import timestamp_text
+from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.schema import ORIGINAL_TABLES
 
 _OWN_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
@@ -41,7 +42,8 @@ _MISSING_STRATEGIES: Final = """
     UNION ALL SELECT 'strategies', rowid, 'parent_strategy_id', parent_strategy_id, '' FROM original_strategies
     WHERE parent_strategy_id NOT IN (SELECT strategy_id FROM original_strategies) GROUP BY parent_strategy_id"""
 _MAKE_STRATEGY: Final = """
-    INSERT OR IGNORE INTO original_strategies (strategy_id, name, code, created_at) VALUES (?, ?, ?, NULL)"""
+    INSERT OR IGNORE INTO original_strategies (strategy_id, name, code, created_at)
+    VALUES (?, ?, CAST(? AS TEXT), NULL)"""
 _REPEATED_NUMBERS: Final = """
     SELECT row_id, strategy_id, iteration_number FROM (
         SELECT rowid AS row_id, strategy_id, iteration_number,
@@ -65,11 +67,15 @@ _PARAMETERS_OF_ITERATIONS: Final = """
 _LOST: Final = "(iterations of which only parts were left)"
 
 # How a value is converted to today's form; one that cannot be converted stays as it is.
+_AS_IT_IS: Final = "date({0}) IS {0} OR {0} GLOB '*[^ -~]*'"  # Python could not read text that is no UTF-8
 _FORMS: Final = {
-    "created_at": "adopted_moment(created_at)",
-    "timestamp": "adopted_moment(timestamp)",
-    "entry_date": "CASE WHEN date(entry_date) IS entry_date THEN entry_date ELSE adopted_day(entry_date) END",
-    "exit_date": "CASE WHEN date(exit_date) IS exit_date THEN exit_date ELSE adopted_day(exit_date) END",
+    column: f"CASE WHEN {_AS_IT_IS.format(column)} THEN {column} ELSE {function}({column}) END"
+    for column, function in {
+        "created_at": "adopted_moment",
+        "timestamp": "adopted_moment",
+        "entry_date": "adopted_day",
+        "exit_date": "adopted_day",
+    }.items()
 }
 
 
@@ -112,13 +118,13 @@ def _complete_keys(connection: sqlite3.Connection) -> None:
             note(where, row_id, "iteration_id", missing, "no iteration has this id; an empty one was made")
     if made:
         connection.execute(_MAKE_STRATEGY, (lost, _LOST, ""))
-    for table, row_id, column, missing, code in connection.execute(_MISSING_STRATEGIES).fetchall():
+    for table, row_id, column, missing, code in fetched(connection, _MISSING_STRATEGIES):
         connection.execute(_MAKE_STRATEGY, (missing, missing, code))
         note(table, row_id, column, missing, "no strategy has this id; one was made")
-    for row_id, strategy_id, number in connection.execute(_REPEATED_NUMBERS).fetchall():
+    for row_id, strategy_id, number in fetched(connection, _REPEATED_NUMBERS):
         connection.execute(_RENUMBER, (strategy_id, row_id))
         note("iterations", row_id, "iteration_number", number, "another iteration of the strategy has this number")
-    for row in connection.execute(_OLDER_METRICS).fetchall():
+    for row in fetched(connection, _OLDER_METRICS):
         values = dict(zip(ORIGINAL_TABLES["metrics"], row, strict=True))
         note("metrics", row[0], "iteration_id", values, "a newer row has the metrics of this iteration")
         connection.execute("DELETE FROM original_metrics WHERE metric_id = ?", row[:1])

@@ -13,8 +13,14 @@ from typing import Any, Final
 
 from finlab_nb.records.tables import TABLES, Column, Table
 from finlab_nb.store import watch
+from finlab_nb.store.broken_text import decoded, fetched
 
 _NOTES: Final = "SELECT table_name, row_id, column_name, original, problem FROM adoption_notes ORDER BY note_id LIMIT ?"
+# SQLite does not ask whether text is UTF-8, so Python does: where there is anything beyond ASCII.
+_TEXTS: Final = ("text", "object", "array")
+_IS_UTF8: Final = (
+    "CASE WHEN {0} GLOB '*[^' || char(1) || '-' || char(127) || ']*' THEN is_utf8(CAST({0} AS BLOB)) ELSE 1 END"
+)
 _ORPHANS: Final = 'SELECT "table", "rowid", parent, fkid FROM pragma_foreign_key_check LIMIT ?'
 _FOREIGN_KEYS: Final = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ?'
 
@@ -34,28 +40,49 @@ def findings(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]
     return [dict(zip(("table", "row", "column", "value", "problem"), finding, strict=True)) for finding in found]
 
 
+def broken_values(connection: sqlite3.Connection, table: Table, owner: str) -> dict[str, int]:
+    """Return how many values of an owner's rows break a rule, by table and column, where there are any."""
+    columns = _checked_columns(table)
+    sums = ", ".join(f"total({_broken(column)})" for column in columns)
+    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {table.owner} = ?", (owner,))
+    return {f"{table.name}.{one.name}": int(count) for one, count in zip(columns, counts, strict=True) if count}
+
+
 def _broken_rules(connection: sqlite3.Connection, table: Table, limit: int) -> Iterator[tuple[Any, ...]]:
-    # A row number is one by itself, and whether a row that is referred to exists is a question of its own.
-    columns = [one for one in table.columns if one.name != table.row_key and one.refers_to is None]
+    columns = _checked_columns(table)
     broken = [_broken(column) for column in columns]
     listed = ", ".join((*(column.name for column in columns), *broken))
     query = f"SELECT rowid, {listed} FROM {table.name} WHERE {' OR '.join(broken)} LIMIT ?"
-    for row_id, *cells in connection.execute(query, (limit,)):
+    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    for row_id, *cells in fetched(connection, query, (limit,)):
         values, flags = cells[: len(columns)], cells[len(columns) :]
         for column, value, is_broken in zip(columns, values, flags, strict=True):
             if is_broken:
                 yield table.name, row_id, column.name, value, f"it must be {column.rule.allowed}"
 
 
+def _checked_columns(table: Table) -> list[Column]:
+    # A row number is one by itself, and whether a row that is referred to exists is a question of its own.
+    return [one for one in table.columns if one.name != table.row_key and one.refers_to is None]
+
+
 def _broken(column: Column) -> str:
-    met = f"ifnull({column.rule.condition.format(column.name)}, 0)"
+    condition = column.rule.condition.format(column.name)
+    if column.rule.kind in _TEXTS and not column.rule.words:
+        condition = f"({condition}) AND {_IS_UTF8.format(column.name)}"
+    met = f"ifnull({condition}, 0)"
     return f"({column.name} IS NOT NULL AND NOT {met})" if column.nullable else f"(NOT {met})"
+
+
+def _is_utf8(raw: bytes) -> bool:
+    return isinstance(decoded(raw), str)
 
 
 def _missing_owners(connection: sqlite3.Connection, limit: int) -> Iterator[tuple[Any, ...]]:
     for table, row_id, parent, key in connection.execute(_ORPHANS, (limit,)).fetchall():
         (column,) = connection.execute(_FOREIGN_KEYS, (table, key)).fetchone()
-        (value,) = connection.execute(f"SELECT {column} FROM {table} WHERE rowid = ?", (row_id,)).fetchone()
+        ((value,),) = fetched(connection, f"SELECT {column} FROM {table} WHERE rowid = ?", (row_id,))
         yield table, row_id, column, value, f"no row of {parent} has this id"
 
 

@@ -5,69 +5,95 @@ from __future__ import annotations
 import json
 import sqlite3
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
 from finlab_nb.records import METRICS
 from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
+from finlab_nb.store.broken_text import Row, fetched
 
 STRATEGY_FIELDS: Final = STRATEGIES.names
 SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("iteration_id")
-_ITERATION_FIELDS: Final = ITERATIONS.names
+ITERATION_FIELDS: Final = ITERATIONS.names
 
 _STRATEGY: Final = f"SELECT {', '.join(STRATEGY_FIELDS)} FROM strategies WHERE strategy_id = ?"
 _STRATEGIES_BY_NAME: Final = (
     f"SELECT {', '.join(STRATEGY_FIELDS)} FROM strategies WHERE name = ? ORDER BY created_at, strategy_id"
 )
-_ITERATION: Final = f"SELECT {', '.join(_ITERATION_FIELDS)} FROM iterations WHERE iteration_id = ?"
+_ITERATION: Final = f"SELECT {', '.join(ITERATION_FIELDS)} FROM iterations WHERE iteration_id = ?"
 _HISTORY: Final = (
-    f"SELECT {', '.join(_ITERATION_FIELDS)} FROM iterations WHERE strategy_id = ? ORDER BY iteration_number"
+    f"SELECT {', '.join(ITERATION_FIELDS)} FROM iterations WHERE strategy_id = ? ORDER BY iteration_number"
 )
-_METRICS: Final = f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?"
-_EXTRA_METRICS: Final = "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid"
-_TRADES: Final = f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
-_EQUITY: Final = f"SELECT {', '.join(EQUITY_FIELDS)} FROM equity WHERE iteration_id = ? ORDER BY date, equity_id"
-_SUGGESTIONS: Final = f"""
-    SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
-    ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
+_FIGURES: Final = {
+    "metrics": f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?",
+    "extra_metrics": "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid",
+    "tags": "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid",
+}
+_LISTS: Final = {
+    "trades": f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id",
+    "equity": f"SELECT {', '.join(EQUITY_FIELDS)} FROM equity WHERE iteration_id = ? ORDER BY date, equity_id",
+    "suggestions": f"""
+        SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
+        ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id""",
+}
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
-_TAGS: Final = "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid"
 
 
 def strategy(connection: sqlite3.Connection, strategy_id: str) -> dict[str, Any]:
     """Return one strategy version."""
-    row = connection.execute(_STRATEGY, (strategy_id,)).fetchone()
-    if row is None:
+    return strategy_of(strategy_row(connection, strategy_id, on_broken=_warn_of_broken_text))
+
+
+def strategy_row(connection: sqlite3.Connection, strategy_id: str, on_broken: Callable[[], None] | None = None) -> Row:
+    """Return the stored row of a strategy version, in the order of STRATEGY_FIELDS."""
+    rows = fetched(connection, _STRATEGY, (strategy_id,), on_broken=on_broken)
+    if not rows:
         raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
-    return _strategy(row)
+    return rows[0]
 
 
 def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     """Return the strategy versions of this very name, the oldest first."""
-    return [_strategy(row) for row in connection.execute(_STRATEGIES_BY_NAME, (name,)).fetchall()]
+    rows = fetched(connection, _STRATEGIES_BY_NAME, (name,), on_broken=_warn_of_broken_text)
+    return [strategy_of(row) for row in rows]
 
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
     """Return one iteration with everything that belongs to it."""
-    row = connection.execute(_ITERATION, (iteration_id,)).fetchone()
-    if row is None:
+    return iteration_of(iteration_rows(connection, iteration_id, on_broken=_warn_of_broken_text))
+
+
+def iteration_rows(
+    connection: sqlite3.Connection, iteration_id: str, on_broken: Callable[[], None] | None = None
+) -> dict[str, list[Row]]:
+    """Return the stored rows of an iteration by table, in the order in which `load_iteration` gives them.
+
+    They lack the owner and, apart from suggestions, the row number.
+    """
+    rows = fetched(connection, _ITERATION, (iteration_id,), on_broken=on_broken)
+    if not rows:
         raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
-    key = (row[0],)
-    trades = connection.execute(_TRADES, key).fetchall()
-    equity = connection.execute(_EQUITY, key).fetchall()
-    suggestions = connection.execute(_SUGGESTIONS, key).fetchall()
-    return _iteration(connection, row) | {
-        "trades": [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in trades],
-        "equity": [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in equity],
-        "suggestions": [_suggestion(one) for one in suggestions],
-    }
+    found = {"iterations": rows}
+    for table, query in (*_FIGURES.items(), *_LISTS.items()):
+        found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
+    return found
 
 
 def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, Any]]:
     """Return the iterations of a strategy by number, without trades, equity and suggestions."""
     strategy(connection, strategy_id)
-    return [_iteration(connection, row) for row in connection.execute(_HISTORY, (strategy_id,)).fetchall()]
+    return [
+        iteration_of(
+            {"iterations": [row]}
+            | {
+                table: fetched(connection, query, row[:1], on_broken=_warn_of_broken_text)
+                for table, query in _FIGURES.items()
+            }
+        )
+        for row in fetched(connection, _HISTORY, (strategy_id,), on_broken=_warn_of_broken_text)
+    ]
 
 
 def last_backup(connection: sqlite3.Connection) -> dict[str, Any] | None:
@@ -76,36 +102,41 @@ def last_backup(connection: sqlite3.Connection) -> dict[str, Any] | None:
     return None if path is None else {"path": path, "created_at": created_at}
 
 
-def _strategy(row: tuple[Any, ...]) -> dict[str, Any]:
+def strategy_of(row: Row, *, warn: bool = True) -> dict[str, Any]:
+    """Return a row of strategies as a dict, with its JSON read; `warn` of what is none, and left out."""
     found = dict(zip(STRATEGY_FIELDS, row, strict=True))
-    found["parameters"] = _object("strategies", found["strategy_id"], found["parameters"])
+    found["parameters"] = _object("strategies", found["strategy_id"], found["parameters"], warn=warn)
     return found
 
 
-def _iteration(connection: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
-    found = dict(zip(_ITERATION_FIELDS, row, strict=True))
-    found["parameters"] = _object("iterations", found["iteration_id"], found["parameters"])
+def iteration_of(rows: Mapping[str, list[Row]], *, warn: bool = True) -> dict[str, Any]:
+    """Return the rows of an iteration as a dict, with their JSON read; `warn` of what is none, and left out."""
+    found = dict(zip(ITERATION_FIELDS, rows["iterations"][0], strict=True))
+    found["parameters"] = _object("iterations", found["iteration_id"], found["parameters"], warn=warn)
     found["starred"], found["archived"] = bool(found["starred"]), bool(found["archived"])
-    key = (row[0],)
-    metrics = connection.execute(_METRICS, key).fetchone() or (None,) * len(METRICS)
+    metrics = rows["metrics"][0] if rows["metrics"] else (None,) * len(METRICS)
     found["metrics"] = dict(zip(METRICS, metrics, strict=True))
-    found["extra_metrics"] = dict(connection.execute(_EXTRA_METRICS, key).fetchall())
-    found["tags"] = [tag for (tag,) in connection.execute(_TAGS, key).fetchall()]
+    found["extra_metrics"] = dict(rows["extra_metrics"])
+    found["tags"] = [tag for (tag,) in rows["tags"]]
+    if "trades" in rows:
+        found["trades"] = [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in rows["trades"]]
+        found["equity"] = [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in rows["equity"]]
+        found["suggestions"] = [_suggestion(one, warn=warn) for one in rows["suggestions"]]
     return found
 
 
-def _suggestion(row: tuple[Any, ...]) -> dict[str, Any]:
+def _suggestion(row: Row, *, warn: bool) -> dict[str, Any]:
     found = dict(zip(SUGGESTION_FIELDS, row, strict=True))
     where = ("suggestions", found["suggestion_id"], "learning_references")
-    found["learning_references"] = _json(*where, found["learning_references"], list)
+    found["learning_references"] = _json(*where, found["learning_references"], list, warn=warn)
     return found
 
 
-def _object(table: str, row_id: object, stored: Any) -> Any:
-    return _json(table, row_id, "parameters", stored or "{}", dict) or {}
+def _object(table: str, row_id: object, stored: Any, *, warn: bool) -> Any:
+    return _json(table, row_id, "parameters", stored or "{}", dict, warn=warn) or {}
 
 
-def _json(table: str, row_id: object, column: str, stored: Any, kind: type) -> Any:
+def _json(table: str, row_id: object, column: str, stored: Any, kind: type, *, warn: bool) -> Any:
     """Return stored JSON, or nothing and a warning where it is none of the wanted kind."""
     if stored is None:
         return None
@@ -115,10 +146,20 @@ def _json(table: str, row_id: object, column: str, stored: Any, kind: type) -> A
         value = None
     if isinstance(value, kind):
         return value
+    if warn:
+        warnings.warn(
+            f"{table}.{column} of {row_id!r} is {shown(stored)}, no JSON {kind.__name__}; it is left out, "
+            "and store.check() lists all such values",
+            BadDataWarning,
+            stacklevel=2,
+        )
+    return None
+
+
+def _warn_of_broken_text() -> None:
     warnings.warn(
-        f"{table}.{column} of {row_id!r} is {shown(stored)}, no JSON {kind.__name__}; it is left out, "
-        "and store.check() lists all such values",
+        "another program has stored text that is no UTF-8; it is given as bytes, and store.check() lists all such "
+        "values",
         BadDataWarning,
         stacklevel=2,
     )
-    return None

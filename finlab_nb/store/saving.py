@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from typing import Any, Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
-from finlab_nb.records.tables import ITERATIONS, TABLES, Table
+from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, Table
+from finlab_nb.store.broken_text import fetched, insert
 from finlab_nb.store.pool import ConnectionPool
 
 Tags: TypeAlias = Iterable[str]
@@ -57,10 +58,11 @@ def writing(pool: ConnectionPool) -> Iterator[sqlite3.Connection]:
 
 
 def _strategy_defaults(connection: sqlite3.Connection, field: str, strategy_id: str) -> tuple[str, str | None]:
-    found: tuple[str, str | None] | None = connection.execute(_STRATEGY_DEFAULTS, (strategy_id,)).fetchone()
-    if found is None:
+    found = fetched(connection, _STRATEGY_DEFAULTS, (strategy_id,))
+    if not found:
         raise StrategyNotFoundError(f"{field} is {strategy_id!r}; no strategy has this id")
-    return found
+    code, parameters = found[0]
+    return code, parameters
 
 
 def _check_iteration(connection: sqlite3.Connection, field: str, iteration_id: str) -> None:
@@ -68,23 +70,30 @@ def _check_iteration(connection: sqlite3.Connection, field: str, iteration_id: s
         raise IterationNotFoundError(f"{field} is {iteration_id!r}; no iteration has this id")
 
 
-def insert_strategy(connection: sqlite3.Connection, strategy: Strategy) -> None:
-    """Store a strategy version."""
+def insert_strategy(
+    connection: sqlite3.Connection, strategy: Strategy, as_stored: Mapping[str, Any] | None = None
+) -> None:
+    """Store a strategy version; values by column in `as_stored` go in as they are, instead of the record's."""
     if strategy.parent_strategy_id is not None:
         _strategy_defaults(connection, "parent_strategy_id", strategy.parent_strategy_id)
-    connection.execute(_INSERT["strategies"], astuple(strategy))
+    insert(connection, STRATEGIES, [tuple({**asdict(strategy), **(as_stored or {})}.values())])
 
 
-def insert_iteration(connection: sqlite3.Connection, iteration: Iteration) -> None:
-    """Store an iteration with everything that belongs to it; the number, code and parameters it lacks are filled in."""
+def insert_iteration(
+    connection: sqlite3.Connection, iteration: Iteration, as_stored: Mapping[str, Any] | None = None
+) -> None:
+    """Store an iteration with everything that belongs to it; the number, code and parameters it lacks are filled in.
+
+    Values by column and rows by table in `as_stored` go in as they are, instead of the record's.
+    """
     code, parameters = _strategy_defaults(connection, "strategy_id", iteration.strategy_id)
     (number,) = connection.execute(_NEXT_NUMBER, (iteration.strategy_id,)).fetchone()
-    if iteration.iteration_number is not None:
-        if connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, iteration.iteration_number)).fetchone():
-            raise ValueError(
-                f"iteration_number is {iteration.iteration_number}; the strategy has it already, {number} is free"
-            )
-        number = iteration.iteration_number
+    as_stored = as_stored or {}
+    wanted = as_stored.get("iteration_number", iteration.iteration_number)
+    if wanted is not None:
+        if connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, wanted)).fetchone():
+            raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
+        number = wanted
     filled = replace(
         iteration,
         iteration_number=number,
@@ -92,14 +101,18 @@ def insert_iteration(connection: sqlite3.Connection, iteration: Iteration) -> No
         parameters=parameters if iteration.parameters is None else iteration.parameters,
     )
     key = iteration.iteration_id
-    connection.execute(_INSERT["iterations"], [getattr(filled, name) for name in ITERATIONS.names])
-    for table, rows in _rows(iteration):
-        connection.executemany(_INSERT[table], [(key, *row) for row in rows])
+    row = tuple(as_stored.get(name, getattr(filled, name)) for name in ITERATIONS.names)
+    insert(connection, ITERATIONS, [row])
+    for table, rows in rows_of(iteration):
+        if table in as_stored:
+            insert(connection, TABLES[table], ((key, *row) for row in as_stored[table]))
+        else:
+            connection.executemany(_INSERT[table], [(key, *row) for row in rows])
     for i, suggestion_id in enumerate(iteration.applies):
         _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
 
 
-def _rows(iteration: Iteration) -> Iterator[tuple[str, Iterable[tuple[Any, ...]]]]:
+def rows_of(iteration: Iteration) -> Iterator[tuple[str, Iterable[tuple[Any, ...]]]]:
     """Yield what belongs to an iteration as rows, without the owner they begin with, by table."""
     yield "metrics", [iteration.metrics]
     yield "extra_metrics", iteration.extra_metrics
