@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finlab_nb.errors import (
     BadDataWarning,
     IterationNotFoundError,
+    NewerFormatWarning,
     PoolTimeoutError,
     QueryError,
     ReaderError,
@@ -30,6 +31,7 @@ __all__ = [
     "BadDataWarning",
     "IterationNotFoundError",
     "Lab",
+    "NewerFormatWarning",
     "PoolTimeoutError",
     "QueryError",
     "ReaderError",

@@ -39,3 +39,7 @@ class QueryError(StorageError, ValueError):
 
 class BadDataWarning(UserWarning):
     """Values that another program wrote were not numbers, dates or JSON; `StorageManager.check()` lists them."""
+
+
+class NewerFormatWarning(UserWarning):
+    """An export file has a newer minor version of the format, and fields that it adds were passed over."""

@@ -548,11 +548,15 @@ class StorageManager:
     def export_results(
         self, iteration_ids: str | Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
     ) -> Path:
-        """Write iterations to an export file (JSON, format 1.0) and return its absolute path.
+        """Write iterations to an export file (JSON) and return its absolute path.
 
         The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
         iteration and the strategies that it descends from. It is durable when this returns. An existing file of this
         name is replaced as a whole, and stays as it was if the export fails.
+
+        Whatever is stored travels, and arrives as the same rows. The format is 1.0 where that has room for all of it.
+        Else it is the newest one: values that today's rules would refuse, of another program or an older file, are
+        carried as they are stored.
 
         Parameters
         ----------
@@ -573,7 +577,8 @@ class StorageManager:
         IterationNotFoundError
             If there is no such iteration.
         StorageError
-            If the file cannot be written, or an iteration cannot be expressed in the format.
+            If the file cannot be written, an iteration is too large for an import, or another program has stored an id
+            that is no text in UTF-8; the message names table and row.
         ValueError
             If an argument is wrong, or the path has another ending or belongs to a database.
 
@@ -590,8 +595,11 @@ class StorageManager:
     def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
         """Store the iterations of an export file, all of them or none, and return their ids in the order of the file.
 
-        The whole file is checked before anything is written. Files of the original layer, whose iterations have no
-        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
+        The whole file is checked before anything is written. Files of every format 1.x are accepted. Fields that a
+        newer version has added are left out, and one `NewerFormatWarning` names them. Values that a file carries as
+        they were stored, because today's rules refuse them, are stored like that again; one `BadDataWarning` counts those
+        that break a rule, and `check` lists them. Files of the original layer, whose iterations have no ``strategy``,
+        are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
 
         Parameters
         ----------

@@ -161,15 +161,16 @@ def test_an_iteration_named_twice_is_exported_once(store: fl.StorageManager, run
 
 
 def test_a_failed_export_leaves_the_old_file_and_nothing_else(
-    store: fl.StorageManager, runs: list[str], tmp_path: Path
+    store: fl.StorageManager, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     path = written(folder / "runs.json.gz", "old")
     with pytest.raises(fl.IterationNotFoundError, match="nowhere"):
         store.export_results([*runs, "nowhere"], path)
+    monkeypatch.setattr(json_stream, "CHARACTERS_AT_MOST", 4000)
     with store.pool.write() as connection:
-        connection.execute("UPDATE metrics SET sharpe_ratio = 9e999 WHERE iteration_id = ?", (runs[1],))
+        connection.execute("UPDATE iterations SET note = ? WHERE iteration_id = ?", ("n" * 4000, runs[1]))
     with pytest.raises(fl.StorageError, match=f"{runs[1]}.*cannot be exported"):
         store.export_results(runs, path)
     assert path.read_text() == "old"

@@ -1,10 +1,11 @@
-"""Export and import of iterations in format 1.0: JSON that takes an iteration from one store to another without loss.
+"""Export and import of iterations: JSON that takes an iteration from one store to another without loss.
 
-The format is described by the JSON Schema in export_format_1_0.json beside this module. In both directions one
-iteration at a time is in memory.
+Which fields each version of the format has is told in `versions`, and `json_schema` describes them in JSON Schema; that
+of 1.0 is export_format_1_0.json beside this module. In both directions one iteration at a time is in memory.
 """
 
 from finlab_nb.store.interchange.exporting import export_results
 from finlab_nb.store.interchange.importing import import_results
+from finlab_nb.store.interchange.json_schema import json_schema
 
-__all__ = ["export_results", "import_results"]
+__all__ = ["export_results", "import_results", "json_schema"]

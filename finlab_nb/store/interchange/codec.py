@@ -1,32 +1,17 @@
-"""One iteration and one strategy in the form of the export, in both directions: rows to JSON, JSON to records."""
+"""One iteration and one strategy of an export file, checked: JSON to records."""
 
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from finlab_nb.records import METRICS, TRADE_FIELDS, Iteration, Strategy, iteration_record, strategy_record, text
+from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_record, text
 from finlab_nb.records.values import shown, timestamp_text, whole
-from finlab_nb.store import loading
-from finlab_nb.store.loading import STRATEGY_FIELDS, SUGGESTION_FIELDS
+from finlab_nb.store.interchange import as_stored
+from finlab_nb.store.interchange.versions import OLDEST, ORIGINAL, Reading, Version
 
-_ORIGINAL_FIELDS: Final = (
-    "iteration_id",
-    "strategy_id",
-    "iteration_number",
-    "code",
-    "timestamp",
-    "metrics",
-    "trades",
-    "suggestions",
-)
-_ADDED_FIELDS: Final = ("parameters", "extra_metrics", "equity", "tags", "note", "starred", "archived", "strategy")
-_SUGGESTION_FIELDS: Final = SUGGESTION_FIELDS[1:]  # an id is given anew
-_ROW_FIELDS: Final = {"trades": TRADE_FIELDS, "equity": ("date", "equity"), "suggestions": _SUGGESTION_FIELDS}
-_ORIGINAL_ROW_FIELDS: Final = {"trades": TRADE_FIELDS, "suggestions": ("priority", "description")}
 _KINDS: Final[Mapping[str, type]] = {
     "metrics": dict,
     "extra_metrics": dict,
@@ -36,98 +21,147 @@ _KINDS: Final[Mapping[str, type]] = {
     "suggestions": list,
     "tags": list,
 }
+_Record = TypeVar("_Record", Strategy, Iteration)
+
 _INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
+# What a record has where the stored value is carried as it is.
+NEUTRAL_STRATEGY: Final[Mapping[str, Any]] = {
+    "strategy_id": "none",
+    "name": "none",
+    "code": "",
+    "parameters": {},
+    "created_at": "2000-01-01",
+    "parent_strategy_id": None,
+}
+NEUTRAL_ITERATION: Final[Mapping[str, Any]] = {
+    "iteration_id": "none",
+    "strategy_id": "none",
+    "iteration_number": 1,
+    "code": "",
+    "timestamp": "2000-01-01",
+    "parameters": {},
+    "note": None,
+    "starred": False,
+    "archived": False,
+    "metrics": dict.fromkeys(OLDEST.rows["metrics"].required),
+    "extra_metrics": {},
+    "tags": [],
+    "trades": [],
+    "equity": [],
+    "suggestions": [],
+}
+
+
+class ImportedStrategy(NamedTuple):
+    """A strategy of an export file, checked."""
+
+    record: Strategy
+    as_stored: dict[str, Any]  # by field; instead of what the record has
 
 
 class ImportedIteration(NamedTuple):
     """An iteration of an export file, checked."""
 
     record: Iteration
-    strategy: Strategy | None
+    strategy: ImportedStrategy | None
     applied_iteration_ids: tuple[str | None, ...]  # by suggestion
+    as_stored: dict[str, Any]  # by field; instead of what the record has
 
 
-def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
-    """Return a stored iteration as the export holds it: as `load_iteration` does, in JSON, with its strategy."""
-    iteration = loading.iteration(connection, iteration_id)
-    for name, value in iteration["extra_metrics"].items():
-        if value is not None and math.isinf(value):
-            iteration["extra_metrics"][name] = "Infinity" if value > 0 else "-Infinity"
-    iteration["strategy"] = loading.strategy(connection, iteration["strategy_id"])
-    return iteration
-
-
-def checked_strategy(path: str, value: object) -> Strategy:
+def checked_strategy(path: str, value: object, reading: Reading) -> ImportedStrategy:
     """Return the strategy that JSON describes, or raise a ValueError that begins with the JSON path."""
-    given = _fields(path, value, STRATEGY_FIELDS, STRATEGY_FIELDS)
-    if not isinstance(given["parameters"], dict):  # None would stand for the default
-        raise ValueError(f"{path}.parameters is {shown(given['parameters'])}; it must be an object")
+    given = reading.object(path, "strategy", value)
+    marked = as_stored.taken(path, "strategy", given, reading)
+    given.update({name: NEUTRAL_STRATEGY[name] for name in marked})
     try:
-        return replace(
-            strategy_record(given["name"], given["code"], given["parameters"], given["parent_strategy_id"]),
-            strategy_id=text("strategy_id", given["strategy_id"], empty=False),
-            created_at=timestamp_text("created_at", given["created_at"]),
-        )
+        record = strategy_of_fields(given)
     except ValueError as error:
         raise ValueError(f"{path}.{error}") from error
+    return ImportedStrategy(_with_id_as_stored(record, marked), marked)
 
 
-def checked_iteration(path: str, value: object) -> ImportedIteration:
+def strategy_of_fields(given: Mapping[str, Any]) -> Strategy:
+    """Return the record of a strategy's fields, or raise a ValueError that begins with the field."""
+    if not isinstance(given["parameters"], dict):  # None would stand for the default
+        raise ValueError(f"parameters is {shown(given['parameters'])}; it must be an object")
+    return replace(
+        strategy_record(given["name"], given["code"], given["parameters"], given["parent_strategy_id"]),
+        strategy_id=text("strategy_id", given["strategy_id"], empty=False),
+        created_at=timestamp_text("created_at", given["created_at"]),
+    )
+
+
+def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIteration:
     """Return the iteration that JSON describes, or raise a ValueError that begins with the JSON path.
 
     With its `strategy` it must have all fields; without, it comes from the original layer, which had fewer.
     """
-    original = isinstance(value, dict) and "strategy" not in value
-    allowed = (*_ORIGINAL_FIELDS, *_ADDED_FIELDS)
-    given = _fields(path, value, _ORIGINAL_FIELDS if original else allowed, allowed)
-    optional = {"metrics", *_ADDED_FIELDS} if original else {"note"}
-    for name, item in list(given.items()):
-        if item is None and name != "note":
-            if name not in optional:
-                raise ValueError(f"{path}.{name} is null; it must have a value")
-            del given[name]
-        elif name in _KINDS and not isinstance(item, _KINDS[name]):
-            wanted = "an object" if _KINDS[name] is dict else "a list"
-            raise ValueError(f"{path}.{name} is {shown(item)}; it must be {wanted}")
-    _require_row_fields(path, given, original=original)
-    strategy = None if original else checked_strategy(f"{path}.strategy", given.pop("strategy"))
+    version = ORIGINAL if isinstance(value, dict) and "strategy" not in value else reading.version
+    given = reading.object(path, "iteration", value, version.iteration)
+    marked = as_stored.taken(path, "iteration", given, reading)
+    given.update({name: NEUTRAL_ITERATION[name] for name in marked if name in NEUTRAL_ITERATION})
+    strategy = None
+    if version is not ORIGINAL:
+        if given["strategy"] is None:
+            raise ValueError(f"{path}.strategy is null; it must have a value")
+        strategy = checked_strategy(f"{path}.strategy", given.pop("strategy"), reading)
+    record, links = iteration_of_fields(path, given, version, reading)
+    record = _with_id_as_stored(record, marked)
+    if "suggestions" in marked:
+        marked["suggestions"], links = as_stored.without_links(marked["suggestions"])
+    if strategy is not None and strategy.record.strategy_id != record.strategy_id:
+        raise ValueError(
+            f"{path}.strategy.strategy_id is {shown(strategy.record.strategy_id)}; "
+            f"it must be the strategy_id of the iteration, {shown(record.strategy_id)}"
+        )
+    return ImportedIteration(record, strategy, links, marked)
+
+
+def iteration_of_fields(
+    path: str, fields: Mapping[str, Any], version: Version, reading: Reading
+) -> tuple[Iteration, tuple[str | None, ...]]:
+    """Return the record of an iteration's fields, and which iterations applied its suggestions.
+
+    Raises
+    ------
+    ValueError
+        If anything is wrong; the message begins with the JSON path.
+    """
+    given = _without_nulls(path, fields, version)
+    if "metrics" in given:
+        given["metrics"] = reading.object(f"{path}.metrics", "metrics", given["metrics"], version.rows["metrics"])
+    for name in ("trades", "equity", "suggestions"):
+        if name in given:
+            given[name] = reading.rows(f"{path}.{name}", name, given[name], version.rows[name])
     given["extra_metrics"] = _numbers_of(path, given.get("extra_metrics", {}))
     try:
         record = iteration_record(**given)
         whole("iteration_number", record.iteration_number, 1)
-        applied = tuple(_applied(i, one) for i, one in enumerate(given["suggestions"]))
+        return record, tuple(_applied(i, one) for i, one in enumerate(given["suggestions"]))
     except ValueError as error:
         raise ValueError(f"{path}.{error}") from error
-    if strategy is not None and strategy.strategy_id != record.strategy_id:
-        raise ValueError(
-            f"{path}.strategy.strategy_id is {shown(strategy.strategy_id)}; "
-            f"it must be the strategy_id of the iteration, {shown(record.strategy_id)}"
-        )
-    return ImportedIteration(record, strategy, applied)
 
 
-def _fields(path: str, value: object, required: Collection[str], allowed: Collection[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is {shown(value)}; it must be an object")
-    missing = [name for name in required if name not in value]
-    if missing:
-        raise ValueError(f"{path}.{missing[0]} is missing")
-    unknown = [name for name in value if name not in allowed]
-    if unknown:
-        raise ValueError(f"{path} has the unknown field {shown(unknown[0])}; allowed are {', '.join(allowed)}")
-    return dict(value)
+def _with_id_as_stored(record: _Record, marked: dict[str, Any]) -> _Record:
+    """Give a record the strategy_id that is carried as it is stored: the id tells what belongs together."""
+    if "strategy_id" not in marked:
+        return record
+    return replace(record, strategy_id=marked.pop("strategy_id"))
 
 
-def _require_row_fields(path: str, given: Mapping[str, Any], *, original: bool) -> None:
-    if not original and not given["metrics"].keys() >= set(METRICS):
-        missing = next(name for name in METRICS if name not in given["metrics"])
-        raise ValueError(f"{path}.metrics.{missing} is missing; an unknown figure is null")
-    for name, fields in (_ORIGINAL_ROW_FIELDS if original else _ROW_FIELDS).items():
-        wanted = frozenset(fields)
-        for i, row in enumerate(given[name]):
-            if isinstance(row, dict) and not row.keys() >= wanted:
-                missing = next(field for field in fields if field not in row)
-                raise ValueError(f"{path}.{name}[{i}].{missing} is missing; an unknown value is null")
+def _without_nulls(path: str, given: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    """Leave out what is null and may be, which has its default then; refuse what is no object or list and must be."""
+    found = {}
+    for name, item in given.items():
+        if item is None:
+            if name in version.iteration.required and name not in version.iteration.nullable:
+                raise ValueError(f"{path}.{name} is null; it must have a value")
+        elif name in _KINDS and not isinstance(item, _KINDS[name]):
+            wanted = "an object" if _KINDS[name] is dict else "a list"
+            raise ValueError(f"{path}.{name} is {shown(item)}; it must be {wanted}")
+        else:
+            found[name] = item
+    return found
 
 
 def _numbers_of(path: str, metrics: Mapping[str, object]) -> dict[str, object]:

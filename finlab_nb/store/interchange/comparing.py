@@ -7,28 +7,73 @@ stars, archive, tags, and what became of the suggestions.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from finlab_nb.records import METRICS, PRIORITIES, TRADE_FIELDS, Iteration, Strategy
 from finlab_nb.records.values import shown
+from finlab_nb.store.broken_text import Row
+from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
+from finlab_nb.store.interchange.rendering import Exported
 
 _ITERATION_FIELDS: Final = ("strategy_id", "iteration_number", "code", "timestamp")
-_STRATEGY_FIELDS: Final = ("name", "code", "created_at", "parent_strategy_id")
+_STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
+_WRITTEN_AFTERWARDS: Final = ("status", "applied_iteration_id")
+_NOT_COMPARED: Final = {"note", "starred", "archived", "tags", "parent_strategy_id"}
 _ABSENT: Final = object()
 
 
-def refuse_if_iteration_differs(path: str, given: Iteration, stored: Iteration) -> None:
+def refuse_if_iteration_differs(path: str, given: ImportedIteration, stored: Exported) -> None:
     """Raise a ValueError that names the first field in which the iterations differ."""
-    wanted, found = _compared(given), _compared(stored)
-    if given.parameters is None:  # the default of the strategy, whatever it is
-        del wanted["parameters"], found["parameters"]
-    _refuse_difference(path, wanted, found)
+    seen = _refuse_difference_as_stored(path, given.as_stored, stored)
+    if given.record.parameters is None:  # the default of the strategy, whatever it is
+        seen.add("parameters")
+    _refuse_difference(path, _without(seen, _iteration(given.record)), _without(seen, _iteration(stored.record)))
 
 
-def refuse_if_strategy_differs(path: str, given: Strategy, stored: Strategy) -> None:
-    """Raise a ValueError that names the first field in which the strategies differ."""
-    _refuse_difference(path, _strategy(given), _strategy(stored))
+def refuse_if_strategy_differs(
+    path: str, given: ImportedStrategy, stored: Exported, parents: tuple[str | None, str | None]
+) -> None:
+    """Raise a ValueError that names the first field in which the strategies differ.
+
+    Parameters
+    ----------
+    path
+        The JSON path of the given one.
+    given, stored
+        The strategies.
+    parents
+        Their parents, as far as these are to be found.
+    """
+    seen = _refuse_difference_as_stored(path, given.as_stored, stored)
+    _refuse_difference(path, _without(seen, _strategy(given.record)), _without(seen, _strategy(stored.record)))
+    _refuse_difference(f"{path}.parent_strategy_id", *parents)
+
+
+def _refuse_difference_as_stored(path: str, given: Mapping[str, Any], stored: Exported) -> set[str]:
+    """Compare what the file carries as it is stored with what is stored, and return which fields that are."""
+    for name in given.keys() - _NOT_COMPARED:
+        one, other = given[name], stored.stored[name]
+        if not isinstance(other, list):
+            if repr(one) != repr(other):
+                raise ValueError(f"{path}.{name} is {shown(one)}, but {shown(other)} is stored; nothing was imported")
+        elif _rows(name, one) != _rows(name, other):
+            raise ValueError(f"{path}.{name} has other rows than are stored; nothing was imported")
+    for name in stored.refused - given.keys() - _NOT_COMPARED:
+        raise ValueError(f"{path}.{name} differs from what is stored, which breaks a rule; nothing was imported")
+    return set(given)
+
+
+def _rows(table: str, rows: Iterable[Row]) -> Counter[str]:
+    """Return rows as they are compared: in any order, but exactly."""
+    length = -len(_WRITTEN_AFTERWARDS) if table == "suggestions" else None
+    return Counter(repr(row[:length]) for row in rows)
+
+
+def _without(names: set[str], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 def _strategy(record: Strategy) -> dict[str, Any]:
@@ -36,7 +81,7 @@ def _strategy(record: Strategy) -> dict[str, Any]:
     return plain | {"parameters": json.loads(record.parameters)}
 
 
-def _compared(record: Iteration) -> dict[str, Any]:
+def _iteration(record: Iteration) -> dict[str, Any]:
     """Return what is compared of an iteration, in the order in which `load_iteration` gives it."""
     trades = sorted(record.trades, key=lambda row: row[1])
     suggestions = sorted(record.suggestions, key=lambda one: PRIORITIES.index(one.priority))

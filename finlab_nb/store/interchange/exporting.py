@@ -5,48 +5,70 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from finlab_nb.errors import IterationNotFoundError, StorageError
+from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError
 from finlab_nb.records import arguments
 from finlab_nb.records.values import now
-from finlab_nb.store import loading
-from finlab_nb.store.interchange.codec import exported_iteration
+from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.interchange.files import ProgressBar, Write, export_path, replacing
 from finlab_nb.store.interchange.json_stream import refuse_if_too_large
-from finlab_nb.store.interchange.staging import FORMAT_VERSION
+from finlab_nb.store.interchange.rendering import Exported, exported_iteration, exported_strategy
+from finlab_nb.store.interchange.versions import NEWEST, OLDEST, Version
 from finlab_nb.store.pool import ConnectionPool
 
 _STRATEGY_OF_ITERATION: Final = "SELECT strategy_id FROM iterations WHERE iteration_id = ?"
 _PARENT_OF_STRATEGY: Final = "SELECT parent_strategy_id FROM strategies WHERE strategy_id = ?"
 
 
+class _NoRoomError(Exception):
+    """Something stored does not fit the version that the file is written in."""
+
+
 def export_results(
     pool: ConnectionPool, iteration_ids: str | Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
 ) -> Path:
-    """Write iterations to an export file; see `StorageManager.export_results`."""
+    """Write iterations to an export file; see `StorageManager.export_results`.
+
+    The version stands at the beginning of the file, and whether the oldest one has room for all is known at its end. So
+    the file is begun in that one, and begun anew in the newest when something does not fit.
+    """
     target = export_path(path, pool.path)
     ids, with_bar = arguments.texts("iteration_ids", iteration_ids), arguments.flag("progress", progress)
-    with (
-        pool.read() as connection,
-        replacing(target) as write,
-        ProgressBar("export", len(ids), "iteration", shown=with_bar) as bar,
-    ):
-        ancestors = _ancestors(connection, ids)
-        write(_heading(len(ids)).encode())
-        if ancestors:
-            strategies = (_strategy_text(connection, strategy_id) for strategy_id in ancestors)
-            _write_list(write, "strategies", strategies)
-            write(b",\n")
-        _write_list(write, "iterations", (_iteration_text(connection, one) for one in ids), bar)
-        write(b"\n}\n")
+    with pool.read() as connection, ProgressBar("export", len(ids), "iteration", shown=with_bar) as bar:
+        family = _Family.of(connection, ids)
+        try:
+            _write_file(connection, target, ids, family, OLDEST, bar)
+        except _NoRoomError:
+            bar.update(-bar.n)
+            _write_file(connection, target, ids, family, NEWEST, bar)
     return target
 
 
-def _heading(count: int) -> str:
-    return f'{{\n"export_timestamp": "{now()}",\n"format_version": "{FORMAT_VERSION}",\n"iteration_count": {count},\n'
+def _write_file(
+    connection: sqlite3.Connection,
+    target: Path,
+    ids: Sequence[str],
+    family: _Family,
+    version: Version,
+    bar: ProgressBar,
+) -> None:
+    with replacing(target) as write:
+        write(_heading(version, len(ids)).encode())
+        if family.ancestors:
+            strategies = (family.strategy(connection, one) for one in family.ancestors)
+            _write_list(write, "strategies", (_strategy_text(one, version) for one in strategies))
+            write(b",\n")
+        iterations = (_iteration_text(connection, one, family, version) for one in ids)
+        _write_list(write, "iterations", iterations, bar)
+        write(b"\n}\n")
+
+
+def _heading(version: Version, count: int) -> str:
+    return f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n"iteration_count": {count},\n'
 
 
 def _write_list(write: Write, name: str, items: Iterable[str], bar: ProgressBar | None = None) -> None:
@@ -60,33 +82,92 @@ def _write_list(write: Write, name: str, items: Iterable[str], bar: ProgressBar 
     write(b"\n]")
 
 
-def _ancestors(connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> list[str]:
-    """Return the strategies that those of the iterations descend from, without those of the iterations themselves."""
-    own: dict[str, None] = {}
-    for iteration_id in iteration_ids:
-        row = connection.execute(_STRATEGY_OF_ITERATION, (iteration_id,)).fetchone()
-        if row is None:
-            raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
-        own[row[0]] = None
-    family = dict(own)
-    for strategy_id in own:
-        (ancestor,) = connection.execute(_PARENT_OF_STRATEGY, (strategy_id,)).fetchone()
-        while ancestor is not None and ancestor not in family:
-            family[ancestor] = None
-            (ancestor,) = connection.execute(_PARENT_OF_STRATEGY, (ancestor,)).fetchone()
-    return [strategy_id for strategy_id in family if strategy_id not in own]
+@dataclass(slots=True)
+class _Family:
+    """The strategies of the iterations, and those that they descend from.
+
+    Attributes
+    ----------
+    ancestors
+        Those that are not a strategy of one of the iterations.
+    leading_back
+        Those that are their own ancestors.
+    """
+
+    ancestors: list[str]
+    leading_back: set[str | None]
+    _last: tuple[str, Exported] | None = field(default=None)
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> _Family:
+        """Find the strategies of iterations."""
+        own: dict[str, None] = {}
+        for iteration_id in iteration_ids:
+            rows = fetched(connection, _STRATEGY_OF_ITERATION, (iteration_id,))
+            if not rows:
+                raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
+            own[rows[0][0]] = None
+        parents: dict[str | None, str | None] = {}
+        for strategy_id in own:
+            ancestor: str | None = strategy_id
+            while ancestor is not None and ancestor not in parents:
+                rows = fetched(connection, _PARENT_OF_STRATEGY, (ancestor,))
+                if not rows:  # another program has removed it
+                    break
+                ((parent,),) = rows
+                parents[ancestor] = parent
+                ancestor = parent
+        return cls([one for one in parents if one is not None and one not in own], _leading_back(parents))
+
+    def strategy(self, connection: sqlite3.Connection, strategy_id: str) -> Exported:
+        """Return a strategy in the form of the export; most iterations have that of the one before."""
+        if self._last is None or self._last[0] != strategy_id:
+            leads_back = strategy_id in self.leading_back
+            self._last = strategy_id, exported_strategy(connection, strategy_id, leads_back=leads_back)
+        return self._last[1]
 
 
-def _iteration_text(connection: sqlite3.Connection, iteration_id: str) -> str:
-    return _json_text(f"the iteration {iteration_id!r}", exported_iteration(connection, iteration_id))
+def _leading_back(parents: Mapping[str | None, str | None]) -> set[str | None]:
+    """Return the strategies that are their own ancestors."""
+    found: set[str | None] = set()
+    done: set[str | None] = set()
+    for strategy_id in parents:
+        line: dict[str | None, None] = {}
+        ancestor = strategy_id
+        while ancestor in parents and ancestor not in done and ancestor not in line:
+            line[ancestor] = None
+            ancestor = parents[ancestor]
+        if ancestor in line:
+            ordered = list(line)
+            found.update(ordered[ordered.index(ancestor) :])
+        done.update(line)
+    return found
 
 
-def _strategy_text(connection: sqlite3.Connection, strategy_id: str) -> str:
-    return _json_text(f"the strategy {strategy_id!r}", loading.strategy(connection, strategy_id))
+def _iteration_text(connection: sqlite3.Connection, iteration_id: str, family: _Family, version: Version) -> str:
+    exported = exported_iteration(connection, iteration_id)
+    try:
+        strategy = family.strategy(connection, exported.stored["strategy_id"])
+    except StrategyNotFoundError as error:
+        raise StrategyNotFoundError(
+            f"the iteration {iteration_id!r} cannot be exported: {error}; another program has removed it, and "
+            "store.check() lists what refers to nothing"
+        ) from error
+    marked = exported.value.get("as_stored")
+    value = {name: item for name, item in exported.value.items() if name != "as_stored"} | {"strategy": strategy.value}
+    if marked is not None:
+        value["as_stored"] = marked
+    return _json_text(f"the iteration {iteration_id!r}", value, version, exported, strategy)
 
 
-def _json_text(what: str, value: object) -> str:
+def _strategy_text(strategy: Exported, version: Version) -> str:
+    return _json_text(f"the strategy {strategy.stored['strategy_id']!r}", strategy.value, version, strategy)
+
+
+def _json_text(what: str, value: dict[str, Any], version: Version, *parts: Exported) -> str:
     """Return what the import will read; what it would refuse is not written in the first place."""
+    if version is OLDEST and any(part.version is not OLDEST for part in parts):
+        raise _NoRoomError
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         refuse_if_too_large(what, written)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
+import warnings
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from finlab_nb.errors import StrategyNotFoundError
-from finlab_nb.records import Iteration, arguments, new_id
+from finlab_nb.errors import BadDataWarning, StrategyNotFoundError
+from finlab_nb.records import arguments, new_id
+from finlab_nb.records.tables import TABLES
 from finlab_nb.records.values import shown
-from finlab_nb.store import loading, saving
-from finlab_nb.store.interchange.codec import checked_iteration, checked_strategy, exported_iteration
+from finlab_nb.store import check, saving
+from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, refuse_if_strategy_differs
 from finlab_nb.store.interchange.files import ProgressBar, export_path, reading
+from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.staging import Spool, Staging
 from finlab_nb.store.pool import ConnectionPool
 
 _MODES: Final = ("copy", "merge")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
+_LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
 _LINK_SUGGESTION: Final = """
     UPDATE suggestions SET applied_iteration_id = ? WHERE suggestion_id = (
         SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id LIMIT 1 OFFSET ?)"""
@@ -49,10 +56,11 @@ def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, progress
     ):
         storing = _Storing(connection, staging, copy, same)
         storing.store_strategies()
-        for path, iteration, applied in staging.iterations_in_order():
-            storing.store_iteration(path, iteration, applied)
+        for path, iteration in staging.iterations_in_order():
+            storing.store_iteration(path, iteration)
             bar.update()
         storing.link_suggestions()
+        storing.warn()
     return list(storing.iteration_ids.values())
 
 
@@ -60,9 +68,9 @@ def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progre
     """Compare with what is stored before the write lock is taken, which thus is held for a shorter time."""
     same: set[str] = set()
     with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
-        for path, iteration, _ in staging.iterations_in_order():
+        for path, iteration in staging.iterations_in_order():
             if _is_stored(connection, path, iteration):
-                same.add(iteration.iteration_id)
+                same.add(iteration.record.iteration_id)
             bar.update()
     return same
 
@@ -76,26 +84,48 @@ class _Storing:
     strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
     iteration_ids: dict[str, str] = field(default_factory=dict)
     links: list[tuple[str, int, str]] = field(default_factory=list)
+    broken: Counter[str] = field(default_factory=Counter)  # by column
 
     def store_strategies(self) -> None:
+        leading_back = []
         for entry, given in self.staging.strategies_parents_first():
-            known = _exists(self.connection, _STRATEGY_EXISTS, given.strategy_id)
-            strategy = replace(given, parent_strategy_id=self._parent(entry.path, given.parent_strategy_id))
-            if known and entry.made and self.copy:
-                stored = loading.strategy(self.connection, given.strategy_id)
-                strategy = checked_strategy(f"{entry.path}.strategy", stored)
-            elif known and not self.copy:
+            key = given.record.strategy_id
+            known = _exists(self.connection, _STRATEGY_EXISTS, key)
+            if known and not self.copy:
                 if not entry.made:
-                    stored = loading.strategy(self.connection, given.strategy_id)
-                    refuse_if_strategy_differs(
-                        entry.path, strategy, checked_strategy(f"{entry.path} (as stored)", stored)
-                    )
-                self.strategy_ids[given.strategy_id] = given.strategy_id
+                    self._refuse_if_strategy_differs(entry.path, given)
+                self.strategy_ids[key] = key
                 continue
-            if self.copy:
-                strategy = replace(strategy, strategy_id=new_id())
-            self.strategy_ids[given.strategy_id] = strategy.strategy_id
-            saving.insert_strategy(self.connection, strategy)
+            strategy, marked = given.record, dict(given.as_stored)
+            if known and entry.made:  # the copy is one of the strategy that the store has
+                marked = exported_strategy(self.connection, key).stored
+                parent = self._parent_in_store(marked.pop("parent_strategy_id"))
+                del marked["strategy_id"]
+            else:
+                parent = self._parent(entry.path, strategy.parent_strategy_id)
+            self.strategy_ids[key] = new_id() if self.copy else key
+            if marked.pop("parent_strategy_id", None) is not None:
+                leading_back.append((entry.path, given))
+            stored = replace(strategy, strategy_id=self.strategy_ids[key], parent_strategy_id=parent)
+            with _named(f"{entry.path}."):
+                saving.insert_strategy(self.connection, stored, marked)
+            if given.as_stored:
+                self._count_broken("strategies", stored.strategy_id)
+        for path, given in leading_back:
+            parent = self._parent(path, given.as_stored["parent_strategy_id"])
+            self.connection.execute(_LINK_STRATEGY, (parent, self.strategy_ids[given.record.strategy_id]))
+
+    def _refuse_if_strategy_differs(self, path: str, given: ImportedStrategy) -> None:
+        stored = exported_strategy(self.connection, given.record.strategy_id)
+        parent = given.as_stored.get("parent_strategy_id", given.record.parent_strategy_id)
+        if parent not in self.staging.strategies:
+            parent = self._parent(path, parent)
+        refuse_if_strategy_differs(
+            path, given, stored, (parent, self._parent_in_store(stored.stored["parent_strategy_id"]))
+        )
+
+    def _parent_in_store(self, parent: str | None) -> str | None:
+        return parent if parent is not None and _exists(self.connection, _STRATEGY_EXISTS, parent) else None
 
     def _parent(self, path: str, parent: str | None) -> str | None:
         """Return the id that the parent has in the store; one that is nowhere to be found is left out."""
@@ -111,24 +141,24 @@ class _Storing:
         )
         return None
 
-    def store_iteration(self, path: str, iteration: Iteration, applied: tuple[str | None, ...]) -> None:
-        key = iteration.iteration_id
+    def store_iteration(self, path: str, iteration: ImportedIteration) -> None:
+        key = iteration.record.iteration_id
         if not self.copy and self._is_there(path, iteration):
             self.iteration_ids[key] = key
             return
-        self.iteration_ids[key] = new_id() if self.copy else key
-        stored = replace(
-            iteration, iteration_id=self.iteration_ids[key], strategy_id=self.strategy_ids[iteration.strategy_id]
-        )
-        try:
-            saving.insert_iteration(self.connection, stored)
-        except (ValueError, StrategyNotFoundError) as error:
-            raise ValueError(f"{path}.{error}") from error
-        self.links.extend((self.iteration_ids[key], i, other) for i, other in enumerate(applied) if other is not None)
+        self.iteration_ids[key] = own = new_id() if self.copy else key
+        strategy_id = self.strategy_ids[iteration.record.strategy_id]
+        stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id)
+        with _named(f"{path}."):
+            saving.insert_iteration(self.connection, stored, iteration.as_stored)
+        for table in {name if name in TABLES else "iterations" for name in iteration.as_stored}:
+            self._count_broken(table, own)
+        links = enumerate(iteration.applied_iteration_ids)
+        self.links.extend((own, i, other) for i, other in links if other is not None)
 
-    def _is_there(self, path: str, iteration: Iteration) -> bool:
-        if iteration.iteration_id in self.same:
-            return _exists(self.connection, _ITERATION_EXISTS, iteration.iteration_id)
+    def _is_there(self, path: str, iteration: ImportedIteration) -> bool:
+        if iteration.record.iteration_id in self.same:
+            return _exists(self.connection, _ITERATION_EXISTS, iteration.record.iteration_id)
         return _is_stored(self.connection, path, iteration)
 
     def link_suggestions(self) -> None:
@@ -140,15 +170,39 @@ class _Storing:
             if target is not None:
                 self.connection.execute(_LINK_SUGGESTION, (target, iteration_id, position))
 
+    def _count_broken(self, table: str, owner: str) -> None:
+        self.broken.update(check.broken_values(self.connection, TABLES[table], owner))
+
+    def warn(self) -> None:
+        """Warn of values that were stored though they break a rule."""
+        if self.broken:
+            places = ", ".join(f"{column} ({count})" for column, count in sorted(self.broken.items()))
+            warnings.warn(
+                f"{self.broken.total()} imported values break today's rules and are stored as they were: {places}; "
+                "store.check() lists them",
+                BadDataWarning,
+                stacklevel=3,
+            )
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Name the place in the file of what cannot be stored."""
+    try:
+        yield
+    except (ValueError, StrategyNotFoundError) as error:
+        raise ValueError(f"{path}{error}") from error
+    except sqlite3.IntegrityError as error:
+        raise ValueError(f"{path}as_stored cannot be stored: {error}") from error
+
 
 def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 
-def _is_stored(connection: sqlite3.Connection, path: str, iteration: Iteration) -> bool:
+def _is_stored(connection: sqlite3.Connection, path: str, iteration: ImportedIteration) -> bool:
     """Tell whether the store has the iteration; one that has the id but differs is refused."""
-    if not _exists(connection, _ITERATION_EXISTS, iteration.iteration_id):
+    if not _exists(connection, _ITERATION_EXISTS, iteration.record.iteration_id):
         return False
-    stored = checked_iteration(f"{path} (as stored)", exported_iteration(connection, iteration.iteration_id))
-    refuse_if_iteration_differs(path, iteration, stored.record)
+    refuse_if_iteration_differs(path, iteration, exported_iteration(connection, iteration.record.iteration_id))
     return True

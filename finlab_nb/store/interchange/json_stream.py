@@ -94,6 +94,14 @@ class JsonStream:
         self._at += length
         return value
 
+    def pass_over(self, path: str) -> None:
+        """Pass over the value that follows; of a list, one item at a time."""
+        if self._peek() == "[":
+            for _ in self.items(path):
+                pass
+        else:
+            self.value(path)
+
     def end(self) -> None:
         """Refuse anything that follows."""
         self._path = "$"

@@ -13,18 +13,20 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration, Strategy, strategy_record, text
 from finlab_nb.records.values import shown, timestamp_text, whole
-from finlab_nb.store.interchange.codec import ImportedIteration, checked_iteration, checked_strategy
+from finlab_nb.store.interchange.codec import (
+    ImportedIteration,
+    ImportedStrategy,
+    checked_iteration,
+    checked_strategy,
+)
 from finlab_nb.store.interchange.files import ProgressBar, Source
 from finlab_nb.store.interchange.json_stream import JsonStream
-
-FORMAT_VERSION: Final = "1.0"
-_REQUIRED: Final = ("export_timestamp", "format_version", "iteration_count", "iterations")
-_ALLOWED: Final = (*_REQUIRED, "strategies")
+from finlab_nb.store.interchange.versions import Reading
 
 
 class Spool:
@@ -72,7 +74,7 @@ class Staging:
     spool: Spool
     strategies: dict[str, StrategyEntry] = field(default_factory=dict)
     iterations: dict[str, int] = field(default_factory=dict)
-    numbers: set[tuple[str, int]] = field(default_factory=set)
+    numbers: set[tuple[str, object]] = field(default_factory=set)
 
     @classmethod
     def read(cls, source: Source, spool: Spool, bar: ProgressBar) -> Self:
@@ -88,7 +90,7 @@ class Staging:
         staging._refuse_cycles()
         return staging
 
-    def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, Strategy]]:
+    def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, ImportedStrategy]]:
         """Yield the strategies so that each comes after its parent."""
         done: set[str] = set()
         for strategy_id in self.strategies:
@@ -101,32 +103,36 @@ class Staging:
             for entry in reversed(line):
                 yield entry, self.spool.get(entry.place)
 
-    def iterations_in_order(self) -> Iterator[tuple[str, Iteration, tuple[str | None, ...]]]:
-        """Yield the iterations with their JSON paths and those that applied their suggestions."""
+    def iterations_in_order(self) -> Iterator[tuple[str, ImportedIteration]]:
+        """Yield the iterations, without their strategies, with their JSON paths."""
         for i, place in enumerate(self.iterations.values()):
-            yield f"$.iterations[{i}]", *self.spool.get(place)
+            yield f"$.iterations[{i}]", self.spool.get(place)
 
     # Reading ------------------------------------------------------------------------------------------------------
 
     def _read_all(self, stream: JsonStream, source: Source, bar: ProgressBar) -> None:
+        reading = Reading()
         found: dict[str, Any] = {}
         for key in stream.members("$"):
-            if key not in _ALLOWED:
-                raise ValueError(f"$ has the unknown field {shown(key)}; allowed are {', '.join(_ALLOWED)}")
+            heading = reading.version.heading
             path = f"$.{key}"
+            if key not in heading.names:
+                reading.pass_over("$", "heading", key, heading.names)
+                stream.pass_over(path)
+                continue
             found[key] = True
             if key == "strategies":
                 for item, value in stream.items(path):
-                    self._add_strategy(item, checked_strategy(item, value))
+                    self._add_strategy(item, checked_strategy(item, value, reading))
             elif key == "iterations":
                 for item, value in stream.items(path):
-                    self._add_iteration(item, checked_iteration(item, value))
+                    self._add_iteration(item, checked_iteration(item, value, reading))
                     bar.update(source.bytes_read() - bar.n)
             else:
                 found[key] = stream.value(path)
-                _check_heading(path, key, found[key])
+                _check_heading(path, key, found[key], reading)
         stream.end()
-        for key in _REQUIRED:
+        for key in reading.version.heading.required:
             if key not in found:
                 raise ValueError(f"$.{key} is missing")
         if found["iteration_count"] != len(self.iterations):
@@ -134,29 +140,30 @@ class Staging:
                 f"$.iteration_count is {found['iteration_count']}, but $.iterations holds {len(self.iterations)}; "
                 "the file is not complete"
             )
+        reading.warn()
 
     def _add_iteration(self, path: str, iteration: ImportedIteration) -> None:
-        record = iteration.record
+        record, strategy = iteration.record, iteration.strategy
         if record.iteration_id in self.iterations:
             raise ValueError(f"{path}.iteration_id is {shown(record.iteration_id)}; an iteration before it has this id")
-        number = (record.strategy_id, record.iteration_number or 0)
-        if number in self.numbers:
+        number = iteration.as_stored.get("iteration_number", record.iteration_number)
+        if (record.strategy_id, number) in self.numbers:
             raise ValueError(
-                f"{path}.iteration_number is {record.iteration_number}; "
-                "an iteration of this strategy before it has this number"
+                f"{path}.iteration_number is {shown(number)}; an iteration of this strategy before it has this number"
             )
-        self.numbers.add(number)
-        self.iterations[record.iteration_id] = self.spool.put((record, iteration.applied_iteration_ids))
-        if iteration.strategy is not None:
-            self._add_strategy(f"{path}.strategy", iteration.strategy)
+        self.numbers.add((record.strategy_id, number))
+        self.iterations[record.iteration_id] = self.spool.put(iteration._replace(strategy=None))
+        if strategy is not None:
+            self._add_strategy(f"{path}.strategy", strategy)
         elif record.strategy_id not in self.strategies:
-            self._add_strategy(path, _strategy_of(record), made=True)
+            self._add_strategy(path, ImportedStrategy(_strategy_of(record), {}), made=True)
 
-    def _add_strategy(self, path: str, record: Strategy, *, made: bool = False) -> None:
-        digest = hashlib.sha256(repr(astuple(record)).encode()).digest()
+    def _add_strategy(self, path: str, strategy: ImportedStrategy, *, made: bool = False) -> None:
+        record = strategy.record
+        digest = hashlib.sha256(repr((astuple(record), strategy.as_stored)).encode()).digest()
         before = self.strategies.get(record.strategy_id)
         if before is None or before.made:
-            place = self.spool.put(record)
+            place = self.spool.put(strategy)
             self.strategies[record.strategy_id] = StrategyEntry(path, place, digest, record.parent_strategy_id, made)
         elif before.digest != digest:
             raise ValueError(f"{path} differs from {before.path}, which has the same strategy_id")
@@ -177,16 +184,13 @@ class Staging:
             sound |= line
 
 
-def _check_heading(path: str, key: str, value: object) -> None:
+def _check_heading(path: str, key: str, value: object, reading: Reading) -> None:
     if key == "export_timestamp":
         timestamp_text(path, text(path, value))
     elif key == "iteration_count":
         whole(path, value, 0)
-    elif value != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} is {shown(value)}; this release reads {FORMAT_VERSION!r}: for a newer one run "
-            "'pip install --upgrade finlab-nb'"
-        )
+    elif key == "format_version":
+        reading.begin(path, value)
 
 
 def _strategy_of(iteration: Iteration) -> Strategy:
