@@ -598,8 +598,8 @@ class StorageManager:
         The whole file is checked before anything is written. Files of every format 1.x are accepted. Fields that a
         newer version has added are left out, and one `NewerFormatWarning` names them. Values that a file carries as
         they were stored, because today's rules refuse them, are stored like that again; one `BadDataWarning` counts
-        those that break a rule, and `check` lists them. Files of the original layer, whose iterations have no ``strategy``,
-        are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
+        those that break a rule, and `check` lists them. Files of the original layer, whose iterations have no
+        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
 
         Parameters
         ----------
