@@ -70,7 +70,7 @@ def test_a_run_comes_back_as_it_was_saved(store: fl.StorageManager) -> None:
     }
     assert given.items() <= loaded["metrics"].items()
     assert loaded["extra_metrics"] == {"sortino": 2.5, "profit_factor": float("inf"), "unknown": None}
-    assert loaded["trades"] == [dict(trade) for trade in TRADES]
+    assert [{name: trade[name] for name in TRADES[0]} for trade in loaded["trades"]] == [dict(one) for one in TRADES]
     assert loaded["equity"] == [{"date": "2024-01-02", "equity": 100.0}, {"date": "2024-01-03", "equity": 101.25}]
     assert [one["description"] for one in loaded["suggestions"]] == ["先做", "later"]
     assert loaded["suggestions"][0]["learning_references"] == ["書", 1]
@@ -103,7 +103,7 @@ def test_trades_and_equity_are_taken_as_frames(store: fl.StorageManager) -> None
     equity = pd.Series([100.0, 90.0, 120.0], index=pd.to_datetime(["2024-01-02", "2024-01-04", "2024-01-03"]))
     strategy = store.save_strategy_version("a", "code")
     loaded = store.load_iteration(store.save_iteration(strategy, trades=frame, equity=equity))
-    assert loaded["trades"] == [dict(trade) for trade in TRADES]
+    assert [{name: trade[name] for name in TRADES[0]} for trade in loaded["trades"]] == [dict(one) for one in TRADES]
     assert [point["date"] for point in loaded["equity"]] == ["2024-01-02", "2024-01-03", "2024-01-04"]
     by_column = pd.DataFrame({"date": ["2024-01-02"], "equity": np.array([5], dtype="int64")})
     assert store.load_iteration(store.save_iteration(strategy, equity=by_column))["equity"] == [
