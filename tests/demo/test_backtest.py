@@ -147,6 +147,7 @@ def test_a_strange_signal_is_refused():
         backtest(one_share([10], [10]), signals(0.5))
 
 
+@pytest.mark.slow
 @given(markets(), accounts)
 def test_the_account_reconciles_with_the_trades(market, account):
     prices, wanted = market
@@ -156,6 +157,7 @@ def test_the_account_reconciles_with_the_trades(market, account):
     assert len(result.equity) == prices["date"].nunique()
 
 
+@pytest.mark.slow
 @given(markets(), accounts)
 def test_the_profit_of_a_trade_follows_from_its_row(market, account):
     prices, wanted = market

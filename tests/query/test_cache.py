@@ -38,6 +38,7 @@ def test_a_cleared_cache_is_built_anew_for_every_kernel(tmp_path: Path) -> None:
         del relation
 
 
+@pytest.mark.slow
 def test_a_cleared_cache_spares_what_is_not_its_own(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db", cache_dir=tmp_path / "mine") as lab:
         fill(lab)

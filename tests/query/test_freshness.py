@@ -73,6 +73,7 @@ def _compare(lab: fl.Lab) -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_edits_deletions_and_replacements_by_any_program_are_seen(lab: fl.Lab) -> None:
     strategy = fill(lab)
     runs = lab.iterations()["iteration_id"].tolist()
@@ -157,6 +158,7 @@ def test_two_kernels_share_the_folder(tmp_path: Path) -> None:
             _compare(one)
 
 
+@pytest.mark.slow
 def test_removing_the_cache_loses_nothing(lab: fl.Lab) -> None:
     fill(lab)
     assert len(lab.trades()) == 30_000
@@ -167,6 +169,7 @@ def test_removing_the_cache_loses_nothing(lab: fl.Lab) -> None:
     _compare(lab)
 
 
+@pytest.mark.slow
 def test_a_damaged_segment_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with fl.Lab(path) as lab:

@@ -174,6 +174,7 @@ def test_everything_works_beside_rows_that_break_the_rules(dirty: Path, tmp_path
     assert json.loads((tmp_path / "odd.json").read_text(encoding="utf-8"))["iteration_count"] == 2
 
 
+@pytest.mark.slow
 def test_a_large_original_file_is_adopted_whole(original: Path) -> None:
     with contextlib.closing(sqlite3.connect(original)) as connection, connection:
         days = [str(day.date()) for day in pd.date_range("2020-01-01", periods=1000)]

@@ -115,6 +115,7 @@ def test_the_manifest_says_what_the_backup_holds(backups, filled):
     assert manifest["schema_version"] == schema.newest_version()
 
 
+@pytest.mark.slow
 def test_two_backups_within_a_second_have_names_of_their_own(backups):
     made = [backups.backup_now() for _ in range(3)]
     assert len(set(made)) == 3
@@ -454,6 +455,7 @@ def test_a_folder_has_the_schedule_of_one_database(backups, tmp_path):
         fl.BackupScheduler(tmp_path / "other.db", backups.backup_dir).start_daily_backups()
 
 
+@pytest.mark.slow
 def test_another_process_cannot_start_a_second_schedule(backups):
     backups.start_daily_backups()
     script = (

@@ -250,6 +250,7 @@ HOSTILE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE, ids=[f"{i}-{str(value)[:20]!a}" for i, value in enumerate(HOSTILE)])
 def test_no_place_of_stored_values_takes_a_hostile_one_amiss(empty: Path, value: Any, tmp_path: Path) -> None:
     """What is taken follows the JSON Schema, and can be given again; the rest is refused in order."""

@@ -123,7 +123,7 @@ def book(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("moment", ["in an open lab", "at opening"])
+@pytest.mark.parametrize("moment", ["in an open lab", pytest.param("at opening", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_only_serves_is_put_back_and_no_old_answer_stays(name: str, moment: str, book: Path) -> None:
     change = HARMLESS[name]
