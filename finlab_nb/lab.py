@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from finlab_nb.query.engine import Engine
-from finlab_nb.query.exports import export_frames
 from finlab_nb.query.frames import Frames
 from finlab_nb.records import arguments
 from finlab_nb.store import StorageManager
@@ -608,6 +607,8 @@ class Lab:
         StorageError
             If a file cannot be written, or the library for Excel is missing.
         """
+        from finlab_nb.query.exports import export_frames
+
         return export_frames(
             self.frames, directory, tables, format, where, partition_by=partition_by, progress=progress
         )

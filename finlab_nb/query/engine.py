@@ -326,7 +326,8 @@ class Engine:
                 copied.append((copy, path, *ends))
             first, last = min(parted)[0], max(parted)[1]
             statement = parts.pop() if paths == [whole] else folder.copy_statement(table, rows, whole, {}, {})
-            requests.append(CopyRequest(table.name, first, last, str(whole), statement, parts))
+            columns = [(column.name, column.kind) for column in table.columns]
+            requests.append(CopyRequest(table.name, columns, first, last, str(whole), statement, parts))
         self.reader.copy(requests)
         for copy, temporary, first, last in copied:
             segment = folder.publish(self._connection(), temporary, copy.table, first, last)

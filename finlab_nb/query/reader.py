@@ -21,10 +21,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from finlab_nb.errors import ReaderError
-from finlab_nb.query.tables import TABLES, literal, quoted
+from finlab_nb.query.columns import Column, Table, literal, quoted
+
+if TYPE_CHECKING:
+    from finlab_nb.records.tables import Kind
 
 EXTENSION_PACKAGE: Final = "duckdb-extension-sqlite-scanner"
 _STOP_SECONDS: Final = 2.0
@@ -46,11 +49,16 @@ class CopyRequest(NamedTuple):
     """
 
     table: str
+    columns: list[tuple[str, Kind]]  # the child knows no description of the tables: importing it takes a quarter second
     first: int
     last: int
     path: str
     statement: str
     parts: list[str]
+
+    def described(self) -> Table:
+        """Return the table, as far as copying needs it."""
+        return Table(self.table, "", tuple(Column(name, kind) for name, kind in self.columns))
 
 
 class Reader:
@@ -246,7 +254,7 @@ def _copied(connection: Any, copy: CopyRequest) -> bool:
     """Copy rows by DuckDB's own scan, which is fast and trusts the types of the schema."""
     import duckdb
 
-    table = TABLES[copy.table]
+    table = copy.described()
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW {RAW_ROWS} AS SELECT rowid AS row_id, {table.names}, 0 AS misfits "
         f"FROM store.{table.name} WHERE rowid BETWEEN {copy.first} AND {copy.last}"
@@ -275,10 +283,10 @@ def _copy_by_python(connection: Any, database: Path, copies: list[CopyRequest]) 
     with contextlib.closing(source):
         for copy in copies:
             source.execute("BEGIN")
-            pieces = delta.raw_rows(source, TABLES[copy.table], copy.first, copy.last)
+            pieces = delta.raw_rows(source, copy.described(), copy.first, copy.last)
             first = next(pieces, None)
             if first is None:
-                first = delta.no_rows(TABLES[copy.table])
+                first = delta.no_rows(copy.described())
             batches = (batch for piece in itertools.chain([first], pieces) for batch in piece.to_batches())
             connection.execute(f"DROP VIEW IF EXISTS {RAW_ROWS}")
             connection.register(RAW_ROWS, pa.RecordBatchReader.from_batches(first.schema, batches))

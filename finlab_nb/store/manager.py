@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from finlab_nb.records import SUGGESTION_STATES, arguments, iteration_record, strategy_record
-from finlab_nb.store import check, interchange, loading, saving, searching, upgrade
+from finlab_nb.store import check, loading, saving, searching, upgrade
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
 from finlab_nb.store.watch import SchemaWatch
@@ -589,6 +589,8 @@ class StorageManager:
         ...     store.export_results([iteration], Path(folder, "momentum.json.gz")).name
         'momentum.json.gz'
         """
+        from finlab_nb.store import interchange
+
         return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
 
     @timed
@@ -634,6 +636,8 @@ class StorageManager:
         ...     store.import_results(path, mode="merge") == saved, store.import_results(path) == saved
         (True, False)
         """
+        from finlab_nb.store import interchange
+
         return interchange.import_results(self.pool, path, mode, progress=progress)
 
     # Maintaining --------------------------------------------------------------------------------------------------

@@ -173,3 +173,9 @@ except Exception as error: print(error)
 """
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "pip install --upgrade duckdb duckdb-extension-sqlite-scanner" in finished.stdout
+
+
+def test_the_reader_starts_without_what_only_the_notebook_needs() -> None:
+    code = "import sys, finlab_nb.query.reader; print({'pandas', 'numpy', 'pyarrow', 'sqlite3'} & set(sys.modules))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "set()"
