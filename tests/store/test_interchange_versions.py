@@ -242,8 +242,13 @@ def uncarried(tables: Mapping[str, Table], version: Version) -> list[str]:
         for table in tables.values()
         for column in table.columns
         if column.name not in (table.row_key, table.owner)
-        and column.name not in version.fields(FIELDS_OF.get(table.name, table.name)).names
+        and column.name not in carried(FIELDS_OF.get(table.name, table.name), version)
     ]
+
+
+def carried(kind: str, version: Version) -> tuple[str, ...]:
+    """Return the fields of a strategy, an iteration or a row, none of a table that the version does not know."""
+    return version.fields(kind).names if kind in (*FIELDS_OF.values(), *version.rows) else ()
 
 
 def test_every_stored_column_is_carried_by_the_newest_version() -> None:
@@ -256,6 +261,8 @@ def test_a_column_that_is_forgotten_is_named() -> None:
     [message] = uncarried(tables, NEWEST)
     assert message.startswith("trades.mood is in no version")
     assert uncarried(tables, NEWEST.plus("1.99", trades=("mood",))) == []
+    [message] = uncarried({"moods": replace(TABLES["tags"], name="moods", columns=(mood,))}, NEWEST)
+    assert message.startswith("moods.mood is in no version")
 
 
 def test_a_minor_version_only_adds_optional_fields() -> None:
