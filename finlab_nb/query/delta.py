@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from finlab_nb.query.segments import Segment, fingerprint_rowids
 from finlab_nb.query.tables import Column, Table, literal, quoted
+from finlab_nb.store.broken_text import decoded
 from finlab_nb.store.triggers import BUCKET_BITS
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) ->
     except sqlite3.OperationalError as error:
         if "UTF-8" not in str(error):
             raise
-    usual, source.text_factory = source.text_factory, _text_or_bytes
+    usual, source.text_factory = source.text_factory, decoded
     try:
         cursor = source.execute(query, (first, last))
         while rows := cursor.fetchmany(_CHUNK_ROWS):
@@ -118,13 +119,6 @@ def no_rows(table: Table) -> pa.Table:
     arrays = [pa.array([], _ARROW_TYPES[column.kind]) for column in table.columns]
     names = ["row_id", *(column.name for column in table.columns), "misfits"]
     return pa.Table.from_arrays([pa.array([], pa.int64()), *arrays, pa.array([], pa.int32())], names=names)
-
-
-def _text_or_bytes(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
 
 
 def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence[tuple[Segment, set[int]]]) -> None:
