@@ -1,7 +1,8 @@
 """Return, risk and win rate of one iteration: one definition of each, for every engine.
 
 An equity curve is a Series of account values in currency, indexed by datetime. Points without a value are
-skipped, points out of order are sorted, and an aware index is converted to UTC, as it is stored.
+skipped, points out of order are sorted, and an aware index is converted to UTC, as it is stored. A figure on a base
+of nothing or less is unknown: a curve that starts at 0 or below has no growth and no drawdown.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def drawdown(equity: pd.Series[Any]) -> pd.Series[float]:
     -------
     Series
         Fractions <= 0, float64, on the index of ``equity`` in time order. Below -1 while the account is in
-        debt; NaN where the equity is missing, and where the peak itself is 0 or less.
+        debt; NaN where the equity is missing, and everywhere if the first value is 0 or less, because there is
+        nothing to fall from.
 
     Examples
     --------
@@ -113,7 +115,7 @@ def max_drawdown(equity: pd.Series[Any]) -> float:
     Returns
     -------
     float
-        Fraction <= 0; NaN if no point has one (see `drawdown`).
+        Fraction <= 0; NaN without a point, and if the first value is 0 or less.
 
     Examples
     --------
@@ -252,11 +254,13 @@ def _sharpe_ratio(dates: Dates, values: Floats) -> float:
 
 
 def _drawdown(values: Floats) -> Floats:
+    known = values[~np.isnan(values)]
+    if not known.size or known[0] <= 0:
+        return np.full(values.size, np.nan)
     peak = np.fmax.accumulate(values)
-    out = np.full(values.size, np.nan)
     with np.errstate(over="ignore"):
-        np.divide(values - peak, peak, out=out, where=peak > 0)
-    return np.where(np.isfinite(out), out, np.nan)
+        falls = (values - peak) / peak
+    return np.where(np.isfinite(falls), falls, np.nan)
 
 
 def _max_drawdown(values: Floats) -> float:

@@ -116,11 +116,17 @@ def test_drawdown_of_a_debt_falls_below_minus_one():
     assert drawdown(daily(100, -50)).tolist() == pytest.approx([0, -1.5])
 
 
-def test_drawdown_is_nan_until_there_is_a_positive_peak():
-    falls = drawdown(daily(-10, 0, 50, 25))
-    assert falls.isna().tolist() == [True, True, False, False]
-    assert max_drawdown(daily(-10, 0, 50, 25)) == -0.5
-    assert math.isnan(max_drawdown(daily(-10, -5)))
+@pytest.mark.parametrize("first", [0, -10])
+def test_every_metric_on_a_base_of_nothing_or_less_is_unknown(first: float):
+    curve = daily(first, 0, 50, 25)
+    assert drawdown(curve).isna().all()
+    assert all(math.isnan(value) for value in equity_metrics(curve).values())
+    assert drawdown(daily(None, first, 50, 25)).isna().all()
+
+
+def test_the_first_known_value_is_the_base():
+    assert drawdown(daily(None, 50, 0, 25)).tolist() == pytest.approx([math.nan, 0, -1, -0.5], nan_ok=True)
+    assert max_drawdown(daily(None, 50, 25)) == -0.5
     assert math.isnan(max_drawdown(daily()))
 
 
