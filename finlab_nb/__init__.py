@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finlab_nb.errors import (
     BadDataWarning,
+    ImplausibleDataWarning,
     IterationNotFoundError,
     NewerFormatWarning,
     PoolTimeoutError,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackupScheduler",
     "BadDataWarning",
+    "ImplausibleDataWarning",
     "IterationNotFoundError",
     "Lab",
     "NewerFormatWarning",

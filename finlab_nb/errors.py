@@ -43,3 +43,7 @@ class BadDataWarning(UserWarning):
 
 class NewerFormatWarning(UserWarning):
     """An export file has a newer minor version of the format, and fields that it adds were passed over."""
+
+
+class ImplausibleDataWarning(UserWarning):
+    """Saved values are allowed but look like a mistake; the message names the place, the mistake and its remedy."""

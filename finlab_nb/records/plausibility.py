@@ -1,0 +1,304 @@
+"""Values that the rules allow but that look like a mistake: percent for fractions, returns for equity, and the like.
+
+A doubt names the place and the value, and says what is likely wrong and what to write instead. Whoever saves decides
+whether it is a warning or an error. Honest results of any engine must pass without one, so each threshold lies far
+outside of what a backtest gives.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from finlab_nb.analysis.performance import Floats
+from finlab_nb.records.metrics import METRICS
+from finlab_nb.records.rows import EquityRow, TradeRow
+from finlab_nb.records.tables import TRADE_FIELDS
+from finlab_nb.records.trade_signs import turned_sizes
+from finlab_nb.records.values import shown
+
+KINDS: Final = ("percent", "returns", "unsigned_size", "column_label", "epoch")
+
+_Columns: TypeAlias = Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One kind of likely mistake: the first place where it is found.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`.
+    field
+        The place, such as ``trades[3].position_size``.
+    value
+        What stands there.
+    reason
+        Why it looks wrong, the likely mistake and its remedy.
+    """
+
+    kind: str
+    field: str
+    value: object
+    reason: str
+
+    @property
+    def message(self) -> str:
+        """The doubt as one sentence."""
+        return f"{self.field} is {shown(self.value)}: {self.reason}"
+
+
+def doubts(
+    metrics: Mapping[str, float | None],
+    extra_metrics: Mapping[str, float | None],
+    trades: Sequence[TradeRow],
+    equity: Sequence[EquityRow],
+    computed: Mapping[str, float | None],
+) -> list[Doubt]:
+    """Return what looks like a mistake in one iteration, at most one doubt of each kind.
+
+    Parameters
+    ----------
+    metrics, extra_metrics
+        As the caller gave them: fractions.
+    trades
+        Checked rows in the order of `TRADE_FIELDS`.
+    equity
+        Checked points in order of time.
+    computed
+        What the definitions give for the same equity and trades; any metric may be absent.
+    """
+    values = np.fromiter(map(itemgetter(1), equity), np.float64, len(equity))
+    columns = dict(zip(TRADE_FIELDS, zip(*trades, strict=True), strict=True)) if trades else {}
+    with np.errstate(all="ignore"):
+        found = [
+            _percent(metrics, extra_metrics, values, computed) if metrics or extra_metrics else None,
+            _returns(values) if equity else None,
+            _unsigned_size(columns) if trades else None,
+            _column_label(columns["stock_code"]) if trades else None,
+            _epoch(columns.get("entry_date", ()), equity),
+        ]
+    return [doubt for doubt in found if doubt is not None]
+
+
+def _more(places: int) -> str:
+    """Say how many places there are beside the first."""
+    return f" (and {places - 1} more)" if places > 1 else ""
+
+
+# --- percent for fractions ---
+
+# What a fraction can be where no equity tells. Growth of 1,000% a year, a volatility of 500% and a leverage of 20 are
+# beyond what an account lives through, but usual numbers of percent. Bounds that are infinite are reached honestly: a
+# total return over decades. Turnover is in none: some strategies turn over their capital every hour.
+_ROUNDING: Final = 1e-9
+_FRACTIONS: Final[Mapping[str, tuple[float, float]]] = {
+    "max_drawdown": (-1 - _ROUNDING, math.inf),
+    "annualized_return": (-1 - _ROUNDING, 10),
+    "total_return": (-1 - _ROUNDING, math.inf),
+    "cagr": (-1 - _ROUNDING, 10),
+    "alpha": (-10, 10),
+    "volatility": (-5, 5),
+    "downside_deviation": (-5, 5),
+    "tracking_error": (-5, 5),
+    "average_drawdown": (-1 - _ROUNDING, 1 + _ROUNDING),
+    "exposure": (-20, 20),
+    "value_at_risk": (-1 - _ROUNDING, 1 + _ROUNDING),
+    "expected_shortfall": (-1 - _ROUNDING, 1 + _ROUNDING),
+}
+# Definitions differ between engines by a few percent, not by a quarter.
+_SAME: Final = (0.8, 1.25)
+# A hundredth of a percent: below it, what is computed is too near to nothing for a ratio.
+_LEAST_COMPARED: Final = 0.01
+
+
+def _percent(
+    metrics: Mapping[str, float | None],
+    extra_metrics: Mapping[str, float | None],
+    equity: Floats,
+    computed: Mapping[str, float | None],
+) -> Doubt | None:
+    """Find fractions that were given in percent."""
+    known = dict(computed)
+    if equity.size and equity[0] > 0:
+        known |= {"total_return": equity[-1] / equity[0] - 1, "cagr": computed.get("annualized_return")}
+    # What the standard set calls so is only there a fraction; an extra metric of that name is the engine's own.
+    extra = {name: value for name, value in extra_metrics.items() if name not in METRICS}
+    odd = [
+        (f"{field}.{name}", value, reason)
+        for field, given in (("metrics", metrics), ("extra_metrics", extra))
+        for name, value in given.items()
+        if name in _FRACTIONS and value is not None and math.isfinite(value)
+        if (reason := _percent_reason(name, value, known.get(name)))
+    ]
+    return Doubt("percent", odd[0][0], odd[0][1], odd[0][2] + _more(len(odd))) if odd else None
+
+
+def _percent_reason(name: str, value: float, known: float | None) -> str:
+    """Say why a value is percent rather than a fraction, or nothing."""
+    least, most = _FRACTIONS[name]
+    if known and math.isfinite(known):
+        ratio = value / known
+        if _SAME[0] <= ratio <= _SAME[1]:
+            return ""
+        if _SAME[0] <= ratio / 100 <= _SAME[1] and abs(value) >= _LEAST_COMPARED:
+            return f"the equity gives {known:.4g}, a hundredth of it; it looks like percent, divide by 100"
+    if least <= value <= most:
+        return ""
+    if value < -_LARGEST_PERCENT:
+        return "it looks like money: divide by what the account was worth"
+    return f"as a fraction that is {value:,.0%}; it looks like percent, divide by 100 ({value:g}% is {value / 100:g})"
+
+
+# --- returns, profit and the like for account values ---
+
+# Values that differ from each other by more than half of their own size are no account, unless there are few of them.
+_MOST_RESTLESS: Final = 0.5
+_FEW_POINTS: Final = 8
+# Before an account is lost, its points differ by less than a third of its value; returns differ by their own size.
+# Three returns may be alike by chance: what then looks like noise is an account only if it is too large for returns.
+_ACCOUNT_STEP: Final = 1 / 3
+_ACCOUNT_POINTS: Final = 3
+# Returns a period are below 1, in percent below 100; a return since the start is below 10, whatever is larger is money.
+_LARGEST_RETURN: Final = 1.0
+_LARGEST_PERCENT: Final = 100.0
+_LARGEST_GROWTH: Final = 10.0
+
+_ACCOUNT_NEEDED: Final = "equity is what the account is worth"
+
+
+def _returns(equity: Floats) -> Doubt | None:
+    """Find curves that are no account values, and accounts that lost everything."""
+    steps, sizes = np.diff(equity), np.abs(equity)
+    if equity.min() > 0:
+        is_calm = np.abs(steps).mean() <= _MOST_RESTLESS * sizes.mean() if equity.size >= _FEW_POINTS else True
+        if is_calm or not _is_noise(equity, steps):
+            return None
+        return _returns_doubt(equity, _periodic(sizes.max()))
+    largest, is_noise = float(sizes.max()), _is_noise(equity, steps)
+    empty = equity <= 0
+    before = equity[: int(empty.argmax())]
+    is_account = before.size >= _ACCOUNT_POINTS and np.abs(np.diff(before)).mean() <= _ACCOUNT_STEP * before.mean()
+    if is_account and (largest >= _LARGEST_PERCENT or not is_noise):
+        place, reason = f"equity[{before.size}].equity", "the account is lost there; check its sizes and leverage"
+        return Doubt("returns", place, float(equity[before.size]), reason + _more(int(empty.sum())))
+    return _returns_doubt(equity, _periodic(largest) if is_noise else _cumulated(largest))
+
+
+def _returns_doubt(equity: Floats, reason: str) -> Doubt:
+    return Doubt("returns", "equity[0].equity", float(equity[0]), f"{_ACCOUNT_NEEDED}; {reason}{_more(equity.size)}")
+
+
+def _is_noise(values: Floats, steps: Floats) -> bool:
+    """Tell whether values forget the ones before (von Neumann 1941): the ratio is 2 for noise, near 0 for a walk."""
+    return bool(np.square(steps).sum() > np.square(values - values.mean()).sum())
+
+
+def _periodic(largest: float) -> str:
+    if largest < _LARGEST_RETURN:
+        return "these look like returns of each period: give (1 + returns).cumprod() * initial_capital"
+    if largest < _LARGEST_PERCENT:
+        return (
+            "these look like returns in percent: give (1 + returns / 100).cumprod() * initial_capital; "
+            "or, if they are profits of each period, initial_capital + profits.cumsum()"
+        )
+    return "these look like profits of each period: give initial_capital + profits.cumsum()"
+
+
+def _cumulated(largest: float) -> str:
+    if largest < _LARGEST_GROWTH:
+        return "these look like the return since the start: give (1 + returns) * initial_capital"
+    return (
+        "these look like the profit since the start: give initial_capital + profit; "
+        "or leave out the points before the account had money"
+    )
+
+
+# --- sizes without a sign ---
+
+
+def _unsigned_size(columns: _Columns) -> Doubt | None:
+    """Find closed trades whose profit is that of the opposite position."""
+    rows = turned_sizes(columns)
+    if not rows:
+        return None
+    row = rows[0]
+    size = columns["position_size"][row]
+    return Doubt(
+        "unsigned_size", f"trades[{row}].position_size", size, _size_reason(columns, row, size) + _more(len(rows))
+    )
+
+
+def _size_reason(columns: _Columns, row: int, size: float) -> str:
+    entry, leave, profit = (columns[name][row] for name in ("entry_price", "exit_price", "profit_loss"))
+    moved, made = "rose" if leave > entry else "fell", "made" if profit > 0 else "lost"
+    mistake = "a short needs a negative size" if size > 0 else "a long needs a positive size"
+    return (
+        f"the price {moved} from {entry:.10g} to {leave:.10g} and the trade {made} {abs(profit):.10g}, "
+        f"as the opposite position would; {mistake}, here {-size:.10g}"
+    )
+
+
+# --- labels for stock codes ---
+
+# Hong Kong's codes may be written "5", so that a column's number counts only where all codes are that short.
+_COLUMN_NUMBER: Final = re.compile(r"\d|[1-9]\d")
+_PRICE_COLUMNS: Final = frozenset({"close", "Close", "adj_close", "Adj Close", "Adj_Close"})
+# Codes of letters and digits alone are none of these, nor are those that end in a letter. "1.600519" and "116.00700"
+# are codes: the market stands before the point, and five or six digits after it.
+_LABEL: Final = re.compile(
+    r"(?P<float>\d{3,}\.0)|(?P<tuple>[(\[].*,.*[)\]])"
+    r"|(?P<number>(?!\d{1,3}\.\d{5,6}$)[+-]?\d+\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]\d+|-\d+)"
+)
+_LABEL_ENDS: Final = "0123456789)]"
+_LABEL_REASONS: Final[Mapping[str | None, str]] = {
+    "float": "it looks like a code that was read as a number: read it with dtype=str, numbers lose leading zeros",
+    "tuple": "it looks like a column of a grid: give the stock code alone, and the rest as parameters",
+    "number": "it looks like a column of a grid: give the stock code, and this number as a parameter",
+    "column": "it looks like the number of a column: give the stock code ('0005', if it is one of Hong Kong)",
+    "price": "it looks like the name of a price column: give the stock code of these prices",
+}
+
+
+def _column_label(codes: tuple[str, ...]) -> Doubt | None:
+    """Find stock codes that are labels of columns."""
+    different = set(codes)
+    labels: dict[str, str | None] = dict.fromkeys(different & _PRICE_COLUMNS, "price")
+    if all(map(_COLUMN_NUMBER.fullmatch, different)):
+        labels = dict.fromkeys(different, "column")
+    for code in different:
+        if code[-1] in _LABEL_ENDS and not code.isalnum() and (match := _LABEL.fullmatch(code)):
+            labels[code] = match.lastgroup
+    if not labels:
+        return None
+    rows = [row for row, code in enumerate(codes) if code in labels]
+    first = codes[rows[0]]
+    return Doubt(
+        "column_label", f"trades[{rows[0]}].stock_code", first, _LABEL_REASONS[labels[first]] + _more(len(rows))
+    )
+
+
+# --- dates at the beginning of Unix time ---
+
+# A moment of today in seconds, milliseconds or microseconds, read as nanoseconds, falls into this month.
+_FIRST_MONTH: Final = "1970-01-"
+_EPOCH: Final = (
+    "all dates are in January 1970; they look like seconds or milliseconds that were read as nanoseconds: "
+    "give pd.to_datetime(numbers, unit='ms'), or unit='s'"
+)
+
+
+def _epoch(entries: tuple[str, ...], equity: Sequence[EquityRow]) -> Doubt | None:
+    """Find numbers of seconds and the like that were read as dates in a unit that is too small."""
+    if entries and all(day.startswith(_FIRST_MONTH) for day in entries):
+        return Doubt("epoch", "trades[0].entry_date", entries[0], _EPOCH + _more(len(entries)))
+    if equity and equity[0][0].startswith(_FIRST_MONTH) and equity[-1][0].startswith(_FIRST_MONTH):
+        return Doubt("epoch", "equity[0].date", equity[0][0], _EPOCH + _more(len(equity)))
+    return None
