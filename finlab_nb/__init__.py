@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finlab_nb.errors import (
     BadDataWarning,
+    DroppedMetricsWarning,
     ImplausibleDataWarning,
     IterationNotFoundError,
     NewerFormatWarning,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackupScheduler",
     "BadDataWarning",
+    "DroppedMetricsWarning",
     "ImplausibleDataWarning",
     "IterationNotFoundError",
     "Lab",

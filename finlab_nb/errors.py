@@ -1,4 +1,18 @@
-"""The errors of finlab_nb: one base class, and each is also the builtin that a caller would expect."""
+"""The errors and warnings of finlab_nb.
+
+Errors have one base class, and each is also the builtin that a caller would expect.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+_PACKAGE_FOLDER: Final = f"{Path(__file__).parent}{os.sep}"
 
 
 class StorageError(Exception):
@@ -45,5 +59,22 @@ class NewerFormatWarning(UserWarning):
     """An export file has a newer minor version of the format, and fields that it adds were passed over."""
 
 
+class DroppedMetricsWarning(UserWarning):
+    """Figures of a backtest that are no numbers, such as texts and times, were left out of the extra metrics."""
+
+
 class ImplausibleDataWarning(UserWarning):
-    """Saved values are allowed but look like a mistake; the message names the place, the mistake and its remedy."""
+    """A value that may be stored is probably a mistake, such as percent where a fraction is meant."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the place of the call in the caller's code, however deep in the package this is."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001 - the documented way to find a caller
+    while is_ours(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Tell whether a frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_PACKAGE_FOLDER)

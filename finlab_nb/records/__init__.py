@@ -6,7 +6,7 @@ field, the value and what is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,29 +16,31 @@ import pandas as pd
 from uuid_utils import uuid7
 
 from finlab_nb.analysis import equity_metrics, trade_metrics
+from finlab_nb.errors import DroppedMetricsWarning, ImplausibleDataWarning, warn
+from finlab_nb.records.days import now, timestamp_text
 from finlab_nb.records.metrics import KNOWN_METRICS, METRICS
+from finlab_nb.records.parameters import json_text, key_text, parameters_text
+from finlab_nb.records.plain import is_missing
+from finlab_nb.records.plausibility import Doubt, doubts
 from finlab_nb.records.rows import EquityRow, TradeRow, equity_record, trades_record
 from finlab_nb.records.tables import PRIORITIES, SUGGESTION_STATES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import (
+    filled_text,
     flag,
-    is_missing,
-    json_text,
     known_keys,
     listed,
-    mapping,
-    now,
+    named,
     number,
     one_of,
-    parameters_text,
     shown,
     tags_record,
     text,
-    timestamp_text,
     whole,
 )
 
 _SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id", "applied_iteration_id")
 _SUGGESTION_TEXTS: Final = ("specific_changes", "expected_impact", "rationale")
+_MOST_NAMED: Final = 12
 _EXIT: Final = TRADE_FIELDS.index("exit_date")
 _RESULT: Final = TRADE_FIELDS.index("profit_loss")
 
@@ -47,12 +49,14 @@ __all__ = [
     "PRIORITIES",
     "SUGGESTION_STATES",
     "TRADE_FIELDS",
+    "Doubt",
     "EquityRow",
     "Iteration",
     "Strategy",
     "Suggestion",
     "TradeRow",
     "equity_record",
+    "filled_text",
     "flag",
     "iteration_record",
     "new_id",
@@ -61,6 +65,7 @@ __all__ = [
     "tags_record",
     "text",
     "trades_record",
+    "warn_of",
 ]
 
 
@@ -109,6 +114,8 @@ class Iteration:
     suggestions: tuple[Suggestion, ...]
     tags: tuple[str, ...]
     applies: tuple[int, ...] = ()  # ids of the suggestions that this iteration tries
+    doubts: tuple[Doubt, ...] = ()
+    dropped: tuple[str, ...] = ()  # extra metrics that are no numbers, each with its value
 
 
 def new_id() -> str:
@@ -117,18 +124,21 @@ def new_id() -> str:
 
 
 def strategy_record(
-    name: str, code: str, parameters: Mapping[str, Any] | None = None, parent_strategy_id: str | None = None
+    name: str,
+    code: str,
+    parameters: Any = None,
+    parent_strategy_id: str | None = None,
+    *,
+    exact: bool = False,
 ) -> Strategy:
-    """Check a strategy version and give it an id."""
+    """Check a strategy version and give it an id; `exact` as in `iteration_record`."""
     return Strategy(
         strategy_id=new_id(),
         name=text("name", name, empty=False),
         code=text("code", code),
-        parameters=parameters_text("parameters", {} if parameters is None else parameters),
+        parameters=parameters_text("parameters", {} if is_missing(parameters) else parameters, exact=exact),
         created_at=now(),
-        parent_strategy_id=None
-        if parent_strategy_id is None
-        else text("parent_strategy_id", parent_strategy_id, empty=False),
+        parent_strategy_id=_optional(filled_text, "parent_strategy_id", parent_strategy_id),
     )
 
 
@@ -137,56 +147,120 @@ def iteration_record(
     iteration_number: int | None = None,
     code: str | None = None,
     *,
-    metrics: Mapping[str, Any] | None = None,
-    trades: Any = (),
-    suggestions: Iterable[Mapping[str, Any]] = (),
+    metrics: Any = None,
+    trades: Any = None,
+    suggestions: Iterable[Any] | None = (),
     equity: Any = None,
-    parameters: Mapping[str, Any] | None = None,
-    extra_metrics: Mapping[str, Any] | None = None,
-    tags: str | Iterable[str] = (),
+    parameters: Any = None,
+    extra_metrics: Any = None,
+    tags: str | Iterable[str] | None = (),
     note: str | None = None,
     timestamp: datetime | str | None = None,
-    applies: Iterable[int] = (),
+    applies: Iterable[int] | None = (),
+    strict: bool = False,
     iteration_id: str | None = None,
     starred: bool = False,
     archived: bool = False,
+    exact: bool = False,
 ) -> Iteration:
-    """Check one iteration; see `StorageManager.save_iteration` for the arguments."""
-    trade_rows = trades_record(trades)
-    equity_rows = equity_record(equity)
-    given = _metrics_given({} if metrics is None else metrics)
-    extra = _extra_metrics_record({} if extra_metrics is None else extra_metrics)
+    """Check one iteration; see `StorageManager.save_iteration` for the arguments.
+
+    With `exact`, for what an export file holds, values are taken as they are or refused: nothing is converted, dropped,
+    doubted or added.
+    """
+    trade_rows = [] if trades is None else trades_record(trades)
+    equity_rows = [] if equity is None else equity_record(equity)
+    given, extra, dropped = _metrics_given(metrics, extra_metrics, exact=exact)
+    computed = _metrics_computed(None if trades is None else trade_rows, equity_rows)
+    found = () if exact else tuple(doubts(given, extra, trade_rows, equity_rows, computed))
+    if flag("strict", strict) and (found or dropped):
+        raise ValueError(found[0].message if found else _message_of_dropped(dropped))
     open_trades = [row[_EXIT] for row in trade_rows].count(None)
-    if open_trades and metrics is None:
+    if trades is not None and (not exact or (open_trades and metrics is None)):
         extra.setdefault("open_trades", float(open_trades))
-    wanted = METRICS if metrics is None else [name for name in METRICS if name not in metrics]
-    given.update(_metrics_computed(trade_rows, equity_rows, wanted))
     return Iteration(
-        iteration_id=new_id() if iteration_id is None else text("iteration_id", iteration_id, empty=False),
-        strategy_id=text("strategy_id", strategy_id, empty=False),
-        iteration_number=None if iteration_number is None else whole("iteration_number", iteration_number, 1),
-        code=None if code is None else text("code", code),
-        timestamp=now() if timestamp is None else timestamp_text("timestamp", timestamp),
-        parameters=None if parameters is None else parameters_text("parameters", parameters),
-        note=None if note is None else text("note", note),
+        iteration_id=new_id() if iteration_id is None else filled_text("iteration_id", iteration_id),
+        strategy_id=filled_text("strategy_id", strategy_id),
+        iteration_number=_optional(_iteration_number, "iteration_number", iteration_number),
+        code=_optional(text, "code", code),
+        timestamp=now() if is_missing(timestamp) else timestamp_text("timestamp", timestamp),
+        parameters=None if is_missing(parameters) else parameters_text("parameters", parameters, exact=exact),
+        note=_optional(text, "note", note),
         starred=flag("starred", starred),
         archived=flag("archived", archived),
-        metrics=tuple(given.get(name) for name in METRICS),
+        metrics=tuple((computed | given).get(name) for name in METRICS),
         extra_metrics=tuple(extra.items()),
         trades=trade_rows,
         equity=equity_rows,
         suggestions=tuple(
-            _suggestion(f"suggestions[{i}]", one) for i, one in enumerate(listed("suggestions", suggestions))
+            _suggestion(f"suggestions[{i}]", one, exact=exact)
+            for i, one in enumerate(() if suggestions is None else listed("suggestions", suggestions))
         ),
         tags=tags_record("tags", tags),
-        applies=tuple(whole(f"applies[{i}]", one, 1) for i, one in enumerate(listed("applies", applies))),
+        applies=tuple(
+            whole(f"applies[{i}]", one, 1)
+            for i, one in enumerate(() if applies is None else listed("applies", applies))
+        ),
+        doubts=found,
+        dropped=dropped,
     )
 
 
-def _metrics_given(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    mapping("metrics", metrics, "a dict of names and numbers")
-    known_keys("metrics", metrics, METRICS, " (others belong into extra_metrics)")
-    return {name: _metric(name, value) for name, value in metrics.items() if name in METRICS}
+def warn_of(doubts: Sequence[Doubt], dropped: Sequence[str]) -> None:
+    """Warn of what iterations of one call hold: once for each kind of doubt, and once of all that was dropped."""
+    for doubt in {doubt.kind: doubt for doubt in reversed(doubts)}.values():
+        warn(doubt.message, ImplausibleDataWarning)
+    if dropped:
+        warn(_message_of_dropped(dropped), DroppedMetricsWarning)
+
+
+def _message_of_dropped(dropped: Sequence[str]) -> str:
+    each = list(dict.fromkeys(dropped))
+    more = f" and {len(each) - _MOST_NAMED} more" if len(each) > _MOST_NAMED else ""
+    return (
+        f"extra metrics must be numbers, so these are not stored: {', '.join(each[:_MOST_NAMED])}{more}; "
+        "parameters take anything"
+    )
+
+
+def _optional(check: Callable[[str, Any], Any], field: str, value: Any) -> Any:
+    return None if is_missing(value) else check(field, value)
+
+
+def _iteration_number(field: str, value: object) -> int:
+    return whole(field, value, 1)
+
+
+def _metrics_given(
+    metrics: Any, extra_metrics: Any, *, exact: bool
+) -> tuple[dict[str, float | None], dict[str, float | None], tuple[str, ...]]:
+    """Return the standard set, further metrics, and which of these were no numbers."""
+    wanted = "a dict or Series of names and numbers"
+    further = [] if extra_metrics is None else named("extra_metrics", extra_metrics, wanted)
+    given: dict[str, float | None] = {}
+    extra: dict[str, float | None] = {}
+    dropped: list[str] = []
+    for field, key, value in (
+        *(("metrics", *pair) for pair in ([] if metrics is None else named("metrics", metrics, wanted))),
+        *(("extra_metrics", *pair) for pair in further),
+    ):
+        name = text("extra_metrics name", key, empty=False) if exact else key_text(key)
+        if field == "metrics" and name in METRICS:
+            given[name] = _metric(name, value)
+            continue
+        try:
+            if not name.strip() or name in extra:
+                raise ValueError
+            extra[name] = _optional(_any_number, f"{field}.{name}", value)
+        except ValueError:
+            if exact:
+                raise
+            dropped.append(f"{name}={shown(value)}")
+    return given, extra, tuple(dropped)
+
+
+def _any_number(field: str, value: object) -> float:
+    return number(field, value, infinite=True)
 
 
 def _metric(name: str, value: object) -> float | None:
@@ -200,42 +274,30 @@ def _metric(name: str, value: object) -> float | None:
     return figure
 
 
-def _extra_metrics_record(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    mapping("extra_metrics", metrics, "a dict of names and numbers")
-    return {
-        text("extra_metrics name", name, empty=False): None
-        if is_missing(value)
-        else number(f"extra_metrics.{name}", value, infinite=True)
-        for name, value in metrics.items()
-    }
-
-
-def _metrics_computed(
-    trades: list[TradeRow], equity: list[EquityRow], wanted: Sequence[str]
-) -> dict[str, float | None]:
+def _metrics_computed(trades: list[TradeRow] | None, equity: list[EquityRow]) -> dict[str, float | None]:
     computed: dict[str, float] = {}
-    if trades and wanted:
+    if trades is not None:
         closed = [row[_RESULT] for row in trades if row[_EXIT] is not None]
         computed |= trade_metrics(np.array(closed, dtype=np.float64))
-    if equity and wanted:
+    if equity:
         dates, values = zip(*equity, strict=True)
         index = pd.DatetimeIndex(np.array(dates, dtype="datetime64[us]"))
         computed |= equity_metrics(pd.Series(values, index=index, dtype=np.float64))
-    return {name: None if is_missing(value) else value for name, value in computed.items() if name in wanted}
+    return {name: None if is_missing(value) else value for name, value in computed.items()}
 
 
-def _suggestion(field: str, given: object) -> Suggestion:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{field} is {shown(given)}; it must be a dict with priority and description")
-    known_keys(field, given, _SUGGESTION_FIELDS)
-    references = given.get("learning_references")
-    texts = {name: given.get(name) for name in _SUGGESTION_TEXTS}
+def _suggestion(field: str, given: object, *, exact: bool) -> Suggestion:
+    fields = dict(named(field, given, "a dict with priority and description"))
+    known_keys(field, fields, _SUGGESTION_FIELDS)
+    references = fields.get("learning_references")
     return Suggestion(
-        priority=one_of(f"{field}.priority", given.get("priority"), PRIORITIES),
-        description=text(f"{field}.description", given.get("description"), empty=False),
+        priority=one_of(f"{field}.priority", fields.get("priority"), PRIORITIES),
+        description=filled_text(f"{field}.description", fields.get("description")),
         learning_references=None
-        if references is None
-        else json_text(f"{field}.learning_references", list(listed(f"{field}.learning_references", references))),
-        status=one_of(f"{field}.status", given.get("status", "open"), SUGGESTION_STATES),
-        **{name: None if value is None else text(f"{field}.{name}", value) for name, value in texts.items()},
+        if is_missing(references)
+        else json_text(
+            f"{field}.learning_references", list(listed(f"{field}.learning_references", references)), exact=exact
+        ),
+        status=one_of(f"{field}.status", fields.get("status", "open"), SUGGESTION_STATES),
+        **{name: _optional(text, f"{field}.{name}", fields.get(name)) for name in _SUGGESTION_TEXTS},
     )

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 
-from finlab_nb.records.values import flag, listed, mapping, number, one_of, refusal, text, texts, whole
+from finlab_nb.records.days import naive_moment
+from finlab_nb.records.plain import unwrapped
+from finlab_nb.records.values import filled_text, flag, listed, mapping, number, one_of, refusal, text, texts, whole
+
+_LONG_UNITS: Final = ("W", "M", "Y")  # of which the first day counts
 
 __all__ = [
     "bound_values",
@@ -35,11 +38,6 @@ __all__ = [
     "whole",
     "zone",
 ]
-
-
-def filled_text(field: str, value: object) -> str:
-    """Return text that is not empty: an id, a name, a condition."""
-    return text(field, value, empty=False)
 
 
 def quantity(field: str, value: object, unit: str, *, infinite: bool = False) -> float:
@@ -96,25 +94,19 @@ def end(field: str, value: object) -> datetime:
 def _moment(field: str, value: object) -> tuple[datetime, bool]:
     """Return a date or a moment as naive UTC, and whether it was a date."""
     wanted = "a date, such as '2024-01-31', or a moment"
-    found = value
+    held = unwrapped(value)
     try:
-        if isinstance(value, str):
-            found = datetime.fromisoformat(value) if len(value) > len("2024-01-02") else date.fromisoformat(value)
-        elif isinstance(value, np.datetime64):
-            days = np.datetime_data(value)[0] in ("D", "M", "Y", "W")
-            found = value.astype("datetime64[D]" if days else "datetime64[us]").item()
-        elif isinstance(value, pd.Timestamp):
-            found = value.to_pydatetime(warn=False)
-        if found is pd.NaT:
-            found = None
-        if isinstance(found, datetime):
-            naive = found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
-            return naive, not isinstance(value, str) and naive == datetime.combine(naive, datetime.min.time())
+        if isinstance(held, np.datetime64) and np.datetime_data(held.dtype)[0] in _LONG_UNITS:
+            held = held.astype("datetime64[D]")
+        found = naive_moment(held)
     except (ValueError, OverflowError) as error:
         raise refusal(field, value, f"{wanted} ({error})", str, date, np.datetime64) from error
-    if isinstance(found, date):
+    if found is None:
+        raise refusal(field, value, wanted)
+    if not isinstance(found, datetime):
         return datetime(found.year, found.month, found.day), True  # noqa: DTZ001 - dates of trades are naive
-    raise refusal(field, value, wanted)
+    is_midnight = found == datetime.combine(found, datetime.min.time())
+    return found, is_midnight and (not isinstance(held, str) or len(held) == len("20240131"))
 
 
 def bound_values(field: str, value: object) -> Any:

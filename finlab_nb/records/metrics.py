@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from finlab_nb.records.values import is_missing
+from finlab_nb.records.plain import is_missing
 
 Format: TypeAlias = Callable[[Any], str]
 

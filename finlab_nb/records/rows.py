@@ -6,28 +6,29 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from finlab_nb.records.days import day_or_moment, days_of_column
+from finlab_nb.records.plain import columns_of, is_missing, pairs, unwrapped, values_of
 from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, TRADE_FIELDS, Column
-from finlab_nb.records.values import is_missing, known_keys, listed, number, shown, text
+from finlab_nb.records.values import known_keys, listed, number, shown, text
 
 TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
 EquityRow: TypeAlias = tuple[str, float]
-_Columns: TypeAlias = Mapping[str, list[Any]]
+_Given: TypeAlias = Mapping[Any, Any]  # lists, Series and arrays of pyarrow, by column
+_Check: TypeAlias = Callable[[str, Any], Any]
 
-_MOST_KNOWN: Final = 1 << 16
+_EQUITY_COLUMNS: Final = tuple(EQUITY.column(name) for name in EQUITY_FIELDS)
+_INDEX: Final = ("Index", "index")  # the field of a record that holds the index of the DataFrame it comes from
 
 
 def trades_record(trades: Any) -> list[TradeRow]:
-    """Check trades given as a DataFrame or a list of dicts and return them as rows in the order of TRADE_FIELDS."""
-    columns, count = _columns("trades", trades, TRADE_FIELDS)
-    if not count:
-        return []
-    checked = {column.name: _CHECKS[column.rule.kind](columns, "trades", column, count) for column in TRADE_COLUMNS}
+    """Check trades and return them as rows in the order of TRADE_FIELDS; see `StorageManager.save_iteration`."""
+    given, count = _columns("trades", trades, TRADE_FIELDS)
+    checked = _checked("trades", given, count, TRADE_COLUMNS)
     entries, exits, exit_prices = checked["entry_date"], checked["exit_date"], checked["exit_price"]
     if None in exits or None in exit_prices or any(map(operator.lt, exits, entries)):
         _check_exits(entries, exits, exit_prices)
@@ -45,119 +46,143 @@ def _check_exits(entries: list[str], exits: list[str | None], prices: list[float
 
 
 def equity_record(equity: Any) -> list[EquityRow]:
-    """Check an equity curve and return its points in order of time.
-
-    Accepted are a Series indexed by date, a dict of dates and values, a DataFrame with the columns date and equity (or
-    equity alone, indexed by date), and a list of dicts with these keys.
-    """
-    if equity is None:
-        return []
-    if isinstance(equity, pd.DataFrame) and "date" not in equity and "equity" in equity:
-        equity = equity["equity"]
-    if isinstance(equity, pd.Series):
-        equity = pd.DataFrame({"date": equity.index, "equity": equity.to_numpy()})
-    elif isinstance(equity, Mapping):
-        equity = [{"date": day, "equity": value} for day, value in equity.items()]
-    columns, count = _columns("equity", equity, EQUITY_FIELDS)
-    if not count:
-        return []
-    dates = _dates(columns, "equity", EQUITY.column("date"), count)
-    points = dict(zip(dates, _numbers(columns, "equity", EQUITY.column("equity"), count), strict=True))
+    """Check an equity curve and return its points in order of time; see `StorageManager.save_iteration`."""
+    given, count = _points("equity", equity)
+    dates, values = _checked("equity", given, count, _EQUITY_COLUMNS).values()
+    points = dict(zip(dates, values, strict=True))
     if len(points) < count:
-        twice = next(day for i, day in enumerate(dates) if day in dates[:i])
-        raise ValueError(f"equity has the date {twice!r} twice; each point needs a date of its own")
+        first: dict[str, int] = {}
+        for i, day in enumerate(dates):
+            if first.setdefault(day, i) < i:
+                raise ValueError(
+                    f"equity has the date {day!r} twice, at [{first[day]}] and [{i}]; each point needs its own"
+                )
     return sorted(points.items())
 
 
-class _Checked(dict[Any, Any]):
-    """Values in their stored form, each checked once: the same codes and dates occur tens of thousands of times."""
-
-    def __init__(self, check: Callable[[str, Any], Any]) -> None:
-        super().__init__()
-        self._check = check
-
-    def __missing__(self, value: Any) -> Any:
-        checked = self._check("", value)
-        if len(self) >= _MOST_KNOWN:
-            self.clear()
-        self[value] = checked
-        return checked
+# Tables to columns ----------------------------------------------------------------------------------------------------
 
 
-def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[dict[str, list[Any]], int]:
-    """Split a table into columns; a column that no row has is absent."""
-    if isinstance(rows, pd.DataFrame):
-        if not rows.columns.is_unique:
-            raise ValueError(f"{field} has a column twice: {', '.join(map(str, rows.columns))}")
-        known_keys(field, rows.columns, allowed)
-        return {name: _values(rows[name]) for name in allowed if name in rows}, len(rows)
+def _points(field: str, equity: Any) -> tuple[_Given, int]:
+    """Split an equity curve into dates and values."""
+    if isinstance(equity, pd.Series):
+        return {"date": equity.index.to_series(), "equity": equity}, len(equity)
+    if isinstance(equity, Mapping):
+        return {"date": list(equity), "equity": list(equity.values())}, len(equity)
+    found, count = _table(field, equity)
+    if found is None:
+        return _columns(field, equity, EQUITY_FIELDS)
+    if "date" not in found and isinstance(equity, pd.DataFrame) and ("equity" in found or len(found) == 1):
+        found = {"date": equity.index.to_series(), "equity": found.get("equity", next(iter(found.values())))}
+    elif "date" in found and "equity" not in found and len(found) == 2:
+        found = {"date": found.pop("date"), "equity": next(iter(found.values()))}
+    known_keys(field, found, EQUITY_FIELDS)
+    return found, count
+
+
+def _table(field: str, given: Any) -> tuple[dict[Any, Any] | None, int]:
+    """Return the columns of a table by name, and how many rows it has; None if it is no table."""
+    try:
+        table = columns_of(given)
+    except ValueError as error:
+        raise ValueError(f"{field} is a {type(given).__name__} whose columns cannot be read: {error}") from error
+    if table is None:
+        return None, 0
+    found = dict(table)
+    if len(found) < len(table):
+        raise ValueError(f"{field} has a column twice: {', '.join(str(name) for name, _ in table)}")
+    return found, len(table[0][1]) if table else len(given)
+
+
+def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[_Given, int]:
+    """Split a table, or records, into columns; a column that no row has is absent."""
+    rows = unwrapped(rows)
+    found, count = _table(field, rows)
+    if found is not None:
+        if not isinstance(rows, pd.DataFrame):
+            found = {name: column for name, column in found.items() if name not in _INDEX}
+        known_keys(field, found, allowed)
+        return found, count
     rows = list(listed(field, rows))
     if set(map(type, rows)) == {dict} and set().union(*rows) == set(allowed):
         with contextlib.suppress(KeyError):  # a row that lacks one of the keys
             columns = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
             return dict(zip(allowed, map(list, columns), strict=True)), len(rows)
+    return _columns_of_records(field, rows, allowed), len(rows)
+
+
+def _columns_of_records(field: str, rows: list[Any], allowed: Sequence[str]) -> _Given:
     keys: set[object] = set()
+    records = []
     for i, row in enumerate(rows):
+        given = row if isinstance(row, Mapping) else pairs(row)
+        if given is None:
+            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict or a record with {', '.join(allowed)}")
+        record = dict(given)
         if not isinstance(row, Mapping):
-            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict with {', '.join(allowed)}")
-        if not keys.issuperset(row):
-            known_keys(f"{field}[{i}]", row, allowed)
-            keys.update(row)
-    return {name: [row.get(name) for row in rows] for name in allowed if name in keys}, len(rows)
+            for name in _INDEX:
+                record.pop(name, None)
+        if not keys.issuperset(record):
+            known_keys(f"{field}[{i}]", record, allowed)
+            keys.update(record)
+        records.append(record)
+    return {name: [record.get(name) for record in records] for name in allowed if name in keys}
 
 
-def _values(column: pd.Series[Any]) -> list[Any]:
-    """Return the values of a DataFrame's column, dates already as the text that is stored."""
-    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return list(column.tolist())
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    moments = column.to_numpy().astype("datetime64[us]")
-    days = moments.astype("datetime64[D]")
-    if bool(((moments == days) | np.isnat(moments)).all()):
-        return list(map(_DAY_NUMBERS.__getitem__, days.view(np.int64).tolist()))
-    texts: list[Any] = np.datetime_as_string(moments).tolist()
-    return [None if one == "NaT" else _DAYS[one] for one in texts]
+# Columns to stored values ---------------------------------------------------------------------------------------------
 
 
-def _texts(columns: _Columns, field: str, column: Column, count: int) -> list[Any]:
-    return _each_once(columns, field, column, count, _CODES)
+def _checked(field: str, given: _Given, count: int, columns: Sequence[Column]) -> dict[str, list[Any]]:
+    """Return the stored form of each column."""
+    missing = [column.name for column in columns if column.required and column.name not in given]
+    if count and missing:
+        names = ", ".join(map(str, given)) or "none"
+        raise ValueError(f"{field} has no column {missing[0]!r}; its columns are {names}")
+    return {
+        column.name: _CHECKS[column.rule.kind](field, column, given[column.name])
+        if count and column.name in given
+        else [None] * count
+        for column in columns
+    }
 
 
-def _dates(columns: _Columns, field: str, column: Column, count: int) -> list[Any]:
-    return _each_once(columns, field, column, count, _DAYS)
+def _texts(field: str, column: Column, given: Any) -> list[Any]:
+    return _each(field, column, values_of(given), _stock_code)
 
 
-def _each_once(columns: _Columns, field: str, column: Column, count: int, known: _Checked) -> list[Any]:
-    """Convert a column of text or dates to its stored form."""
-    values = columns.get(column.name) or [None] * count
-    with contextlib.suppress(ValueError, TypeError):  # the loop below names the place
-        return list(map(known.__getitem__, values))
-    checked: list[Any] = []
-    for i, value in enumerate(values):
-        try:
-            checked.append(known[value])
-        except (ValueError, TypeError) as error:
-            if not column.required and is_missing(value):
-                checked.append(None)
-                continue
-            if isinstance(error, TypeError):
-                raise ValueError(f"{field}[{i}].{column.name} is {shown(value)}; it must be a single value") from error
-            raise ValueError(f"{field}[{i}].{column.name}{error}") from error
-    return checked
+def _dates(field: str, column: Column, given: Any) -> list[Any]:
+    days = days_of_column(given)
+    if days is not None and not (column.required and None in days):
+        return days
+    return _each(field, column, values_of(given), day_or_moment)
 
 
-def _numbers(columns: _Columns, field: str, column: Column, count: int) -> list[Any]:
-    values = columns.get(column.name)
-    if values is None:
-        values = [None] * count
+def _each(field: str, column: Column, values: list[Any], check: _Check) -> list[Any]:
+    """Convert values one by one, but equal texts once."""
+    kinds = set(map(type, values))
+    if kinds == {str} or (kinds == {str, type(None)} and not column.required):
+        with contextlib.suppress(ValueError):  # the loop below names the place
+            known = {value: check("", value) for value in set(values) if value is not None}
+            return list(map(known.get, values))
+    return [
+        None if not column.required and is_missing(value) else check(f"{field}[{i}].{column.name}", value)
+        for i, value in enumerate(values)
+    ]
+
+
+def _numbers(field: str, column: Column, given: Any) -> list[Any]:
+    if isinstance(given, pd.Series) and given.dtype == np.float64:
+        array = given.to_numpy()
+        if np.isfinite(array).all():
+            return list(array.tolist())
+        if not column.required and not np.isinf(array).any():
+            return [None if value != value else value for value in array.tolist()]
+    values = values_of(given)
     if set(map(type, values)) <= {float, int}:
-        try:
+        with contextlib.suppress(OverflowError):
             numbers = list(map(float, values))
-        except OverflowError:
-            numbers = [math.nan]
-        if math.isfinite(sum(numbers)):
-            return numbers
+            if math.isfinite(sum(numbers)) and numbers == values:
+                return numbers
     return [
         None if not column.required and is_missing(value) else number(f"{field}[{i}].{column.name}", value)
         for i, value in enumerate(values)
@@ -165,42 +190,13 @@ def _numbers(columns: _Columns, field: str, column: Column, count: int) -> list[
 
 
 def _stock_code(field: str, value: object) -> str:
-    if isinstance(value, (int, np.integer)):
+    held = unwrapped(value)
+    if isinstance(held, (int, float, np.integer, np.floating)) and not isinstance(held, (bool, np.timedelta64)):
         raise ValueError(
-            f"{field} is the number {shown(value)}; it must be text, such as '0050': numbers lose leading zeros"
+            f"{field} is the number {shown(value)}; it must be text, such as '0050': numbers lose leading zeros, so "
+            "read the codes with dtype=str (pandas.read_csv(..., dtype={'stock_code': str}))"
         )
     return text(field, value, empty=False)
 
 
-def day_or_moment(field: str, value: object) -> str:
-    """Return a date as YYYY-MM-DD, or a date and time within the day as YYYY-MM-DDTHH:MM:SS[.ffffff] in UTC."""
-    moment: object = value
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value) if len(value) != len("2024-01-02") else date.fromisoformat(value)
-        elif isinstance(value, np.datetime64):
-            moment = value.astype("datetime64[us]").item()
-        if isinstance(moment, datetime) and not is_missing(moment):
-            if moment.tzinfo is not None:
-                moment = moment.astimezone(UTC).replace(tzinfo=None)
-            elapsed = moment.hour or moment.minute or moment.second or moment.microsecond
-            return moment.isoformat() if elapsed else moment.date().isoformat()
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{field} is {shown(value)}; it must be a date that exists, as YYYY-MM-DD or ISO 8601 ({error})"
-        ) from error
-    if isinstance(moment, date) and not is_missing(moment):
-        return moment.isoformat()
-    raise ValueError(f"{field} is {shown(value)}; it must be a date, a datetime or ISO 8601 text")
-
-
-def _numbered_day(_field: str, number: int) -> Any:
-    """Return the day this many days after 1970-01-01; None for the number that stands for NaT."""
-    day = np.datetime64(number, "D")
-    return None if np.isnat(day) else str(day)
-
-
-_DAY_NUMBERS: Final = _Checked(_numbered_day)
-_CODES: Final = _Checked(_stock_code)
-_DAYS: Final = _Checked(day_or_moment)
 _CHECKS: Final = {"text": _texts, "date": _dates, "float": _numbers}

@@ -19,8 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from finlab_nb.records import new_id
-from finlab_nb.records.rows import day_or_moment
-from finlab_nb.records.values import timestamp_text
+from finlab_nb.records.days import day_or_moment, timestamp_text
 from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.schema import ORIGINAL_TABLES
 

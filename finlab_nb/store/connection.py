@@ -93,11 +93,30 @@ def spoils(error: BaseException) -> bool:
     )
 
 
+class CallersError(Exception):
+    """Carries an error of SQLite in a caller's own code past the translation: it is not about this database."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @contextlib.contextmanager
-def translated_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite errors into a StorageError that says what to do."""
+def callers_code() -> Iterator[None]:
+    """Enclose code that is the caller's: a generator that is given, the body of a transaction."""
     try:
         yield
+    except sqlite3.Error as error:
+        raise CallersError(error) from error
+
+
+@contextlib.contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite errors into a StorageError that says what to do, except those of the caller's code."""
+    try:
+        yield
+    except CallersError as carried:
+        raise carried.error from carried.error.__cause__
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         explanation = _EXPLANATIONS.get(code)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
+from finlab_nb.errors import warn as warn_caller
 from finlab_nb.records import METRICS
 from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
@@ -147,19 +147,17 @@ def _json(table: str, row_id: object, column: str, stored: Any, kind: type, *, w
     if isinstance(value, kind):
         return value
     if warn:
-        warnings.warn(
+        warn_caller(
             f"{table}.{column} of {row_id!r} is {shown(stored)}, no JSON {kind.__name__}; it is left out, "
             "and store.check() lists all such values",
             BadDataWarning,
-            stacklevel=2,
         )
     return None
 
 
 def _warn_of_broken_text() -> None:
-    warnings.warn(
+    warn_caller(
         "another program has stored text that is no UTF-8; it is given as bytes, and store.check() lists all such "
         "values",
         BadDataWarning,
-        stacklevel=2,
     )

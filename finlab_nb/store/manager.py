@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from finlab_nb.records import SUGGESTION_STATES, arguments, iteration_record, strategy_record
+from finlab_nb.errors import StorageError, StrategyNotFoundError, SuggestionNotFoundError
+from finlab_nb.records import SUGGESTION_STATES, Doubt, arguments, iteration_record, strategy_record, warn_of
+from finlab_nb.records.plain import materialised
+from finlab_nb.records.values import shown
 from finlab_nb.store import check, loading, saving, searching, upgrade
+from finlab_nb.store.connection import callers_code
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
 from finlab_nb.store.watch import SchemaWatch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class StorageManager:
@@ -99,7 +107,7 @@ class StorageManager:
         ...     parent = store.save_strategy_version("momentum", "v1")
         ...     child = store.save_strategy_version("momentum", "v2", parent_strategy_id=parent)
         """
-        with saving.writing(self.pool):
+        with saving.writing(self.pool), callers_code():
             yield self
 
     # Saving -------------------------------------------------------------------------------------------------------
@@ -109,7 +117,7 @@ class StorageManager:
         self,
         name: str,
         code: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | pd.Series[Any] | None = None,
         parent_strategy_id: str | None = None,
     ) -> str:
         """Store one version of a strategy and return its id; it is durable when this returns.
@@ -119,7 +127,7 @@ class StorageManager:
         name, code
             Text; the name must not be empty.
         parameters
-            Names and values that JSON can hold.
+            Any values by name; what JSON cannot hold is stored in the form that README's table of conversions tells.
         parent_strategy_id
             The version that this one was made from.
 
@@ -147,16 +155,17 @@ class StorageManager:
         iteration_number: int | None = None,
         code: str | None = None,
         *,
-        metrics: Mapping[str, Any] | None = None,
-        trades: Any = (),
-        suggestions: Iterable[Mapping[str, Any]] = (),
+        metrics: Mapping[str, Any] | pd.Series[Any] | None = None,
+        trades: Any = None,
+        suggestions: Iterable[Mapping[str, Any]] | None = (),
         equity: Any = None,
-        parameters: Mapping[str, Any] | None = None,
-        extra_metrics: Mapping[str, Any] | None = None,
-        tags: str | Iterable[str] = (),
+        parameters: Mapping[str, Any] | pd.Series[Any] | None = None,
+        extra_metrics: Mapping[str, Any] | pd.Series[Any] | None = None,
+        tags: str | Iterable[str] | None = (),
         note: str | None = None,
         timestamp: datetime | str | None = None,
-        applies: Iterable[int] = (),
+        applies: Iterable[int] | None = (),
+        strict: bool = False,
     ) -> str:
         """Store one iteration, all of it or nothing, and return its id; it is durable when this returns.
 
@@ -170,21 +179,25 @@ class StorageManager:
             The code that was run; by default the strategy's.
         metrics
             Metrics of the standard set, such as ``annualized_return, sharpe_ratio, max_drawdown`` (fraction, at most
-            0), ``win_rate`` (fraction) and ``total_trades`` (closed ones). Absent ones are computed from equity and
-            trades; None stays unknown.
+            0), ``win_rate`` (fraction) and ``total_trades`` (closed ones), as a dict or a Series. Absent ones are
+            computed from equity and trades; None stays unknown. Any other name becomes an extra metric.
         trades
-            DataFrame or list of dicts with ``stock_code`` (text), ``entry_date, exit_date`` (date, datetime or ISO
-            text; none while open), ``entry_price, exit_price, position_size`` (negative for short) and
-            ``profit_loss`` (currency).
+            Table of pandas, polars, pyarrow or numpy, or records (dicts, namedtuples, dataclasses), with ``stock_code``
+            (text), ``entry_date, exit_date`` (date, datetime or ISO text; none while open), ``entry_price, exit_price,
+            position_size`` (negative for short) and ``profit_loss`` (currency). Without rows no trades were made, and
+            total_trades is 0; None says nothing about them. The number of open ones is the extra metric open_trades.
         suggestions
             Dicts with ``priority`` (high, medium, low), ``description`` and optionally ``specific_changes,
             expected_impact, rationale`` (text), ``learning_references`` (list) and ``status``.
         equity
-            Account value in currency: Series by date, dict, DataFrame or list of dicts with ``date, equity``.
+            Account value in currency: Series by date, dict, DataFrame of one column, indexed by date, or a table or
+            records with ``date, equity``.
         parameters
-            The parameters of this iteration: names and values that JSON can hold; by default the strategy's.
+            The parameters of this iteration, by name; by default the strategy's. Any value is taken, what JSON cannot
+            hold in the form that README's table of conversions tells.
         extra_metrics
-            Further figures by name; infinity is allowed here.
+            Further figures by name; infinity is allowed here. What is no number is left out, with a
+            DroppedMetricsWarning that names it.
         tags
             One tag or several, as free text.
         note
@@ -193,6 +206,10 @@ class StorageManager:
             When the backtest was run; without an offset it is in UTC; by default now.
         applies
             Ids of the suggestions that this iteration tries: each is marked as applied by it.
+        strict
+            Whether likely mistakes (percent for fractions, returns for equity, sizes of shorts without their sign,
+            labels of a grid for stock codes) and extra metrics that are no numbers are an error. Otherwise the
+            iteration is saved, with one ImplausibleDataWarning for each kind.
 
         Returns
         -------
@@ -220,7 +237,9 @@ class StorageManager:
             note=note,
             timestamp=timestamp,
             applies=applies,
+            strict=strict,
         )
+        warn_of(iteration.doubts, iteration.dropped)
         with saving.writing(self.pool) as connection:
             saving.insert_iteration(connection, iteration)
         return iteration.iteration_id
@@ -242,20 +261,27 @@ class StorageManager:
         Raises
         ------
         ValueError, StrategyNotFoundError, SuggestionNotFoundError
-            As in `save_iteration`; the message begins with the position. Nothing is stored.
+            As in `save_iteration`; the message begins with the position. Nothing is stored. An error of a generator
+            that is given comes as it is.
         """
         wanted = arguments.listed("iterations", iterations, "a list of dicts")
-        ids = []
+        ids: list[str] = []
+        doubts: list[Doubt] = []
+        dropped: list[str] = []
         with saving.writing(self.pool) as connection:
-            for position, given in enumerate(wanted):
+            for position, given in enumerate(_callers_items(wanted)):
                 arguments.mapping(f"iterations[{position}]", given, "a dict of the arguments of save_iteration")
+                fields = _arguments_of_save(f"iterations[{position}]", given)
                 try:
-                    iteration = iteration_record(**given)
+                    iteration = iteration_record(**fields)
                     saving.insert_iteration(connection, iteration)
-                except (ValueError, TypeError, LookupError) as error:
-                    kind = ValueError if isinstance(error, TypeError) else type(error)
+                except (ValueError, StrategyNotFoundError, SuggestionNotFoundError) as error:
+                    kind = type(error) if isinstance(error, StorageError) else ValueError
                     raise kind(f"iterations[{position}]: {error}") from error
                 ids.append(iteration.iteration_id)
+                doubts += iteration.doubts
+                dropped += iteration.dropped
+            warn_of(doubts, dropped)
         return ids
 
     # Loading ------------------------------------------------------------------------------------------------------
@@ -690,3 +716,32 @@ class StorageManager:
             "files": file_sizes(self.path),
             "last_backup": last_backup,
         }
+
+
+_ARGUMENTS_OF_SAVE: Final = tuple(inspect.signature(StorageManager.save_iteration).parameters)[1:]
+
+
+def _callers_items(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield what a caller's generator makes; its errors are the caller's."""
+    with callers_code():
+        iterator = iter(items)
+    while True:
+        with callers_code():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
+
+
+def _arguments_of_save(field: str, given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the arguments of one save, with generators as lists: their errors are the caller's."""
+    for name in given:
+        if name not in _ARGUMENTS_OF_SAVE:
+            raise ValueError(
+                f"{field} has the unknown field {shown(name)}; allowed are {', '.join(_ARGUMENTS_OF_SAVE)}"
+            )
+    if "strategy_id" not in given:
+        raise ValueError(f"{field} has no strategy_id; it must name the strategy that was run")
+    with callers_code():
+        return {name: materialised(value) for name, value in given.items()}

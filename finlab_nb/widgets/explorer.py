@@ -15,7 +15,7 @@ from finlab_nb.figures.equity import MOST_NAMED_CURVES
 from finlab_nb.figures.theme import LINE_STYLES, PALETTE
 from finlab_nb.records import arguments
 from finlab_nb.records.metrics import STANDARD_SET, count
-from finlab_nb.records.values import is_missing
+from finlab_nb.records.plain import is_missing
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.comparison import PARAMETER, comparison_html, comparison_info
 from finlab_nb.widgets.formatting import escaped

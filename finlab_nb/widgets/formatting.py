@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from finlab_nb.records.metrics import MISSING, number
-from finlab_nb.records.values import is_missing
+from finlab_nb.records.plain import is_missing
 
 
 def text(value: Any) -> str:

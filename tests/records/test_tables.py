@@ -227,7 +227,7 @@ TRADE = {
 
 def _is_saved(table: Table, column: Column, value: Any) -> bool:
     try:
-        records.iteration_record("a strategy", **GIVEN[table.name]({column.name: value}))
+        records.iteration_record("a strategy", **GIVEN[table.name]({column.name: value}), exact=True)
     except ValueError:
         return False
     return True

@@ -127,7 +127,13 @@ def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
     first = found["iterations"][0]
     wanted = store.load_iteration(runs[0])
     assert first.pop("strategy") == store.load_strategy(wanted["strategy_id"])
-    assert first["extra_metrics"] == {"zulu": "Infinity", "alpha": "-Infinity", "none": None, "small": -1e-300}
+    assert first["extra_metrics"] == {
+        "zulu": "Infinity",
+        "alpha": "-Infinity",
+        "none": None,
+        "small": -1e-300,
+        "open_trades": 1.0,
+    }
     # What a later version adds is absent from a file of 1.0, for there it has no value.
     assert first | {"extra_metrics": None} == without_what_1_0_lacks(wanted) | {"extra_metrics": None}
     assert [one["name"] for one in found["strategies"]] == ["momentum"]

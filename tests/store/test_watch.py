@@ -105,7 +105,7 @@ FAULTS: dict[str, tuple[Change, str, str | None]] = {
     "a dropped column": (sql("ALTER TABLE trades DROP COLUMN profit_loss"), "trades", "profit_loss"),
     "a column dropped by sqlite-utils": (transform("trades", drop={"exit_price"}), "trades", "exit_price"),
     "a renamed column": (sql("ALTER TABLE trades RENAME COLUMN profit_loss TO pnl"), "trades", "profit_loss"),
-    "a column of another type": (transform("extra_metrics", types={"value": str}), "extra_metrics", "value"),
+    "a column of another type": (transform("iterations", types={"note": int}), "iterations", "note"),
     "a table without its reference": (transform("tags", drop_foreign_keys=["iteration_id"]), "tags", "iteration_id"),
     "a table that only finlab_nb reads": (sql("DROP TABLE adoption_notes"), "adoption_notes", None),
     "the stamps of edits": (sql("DROP TABLE edited_rows"), "edited_rows", None),

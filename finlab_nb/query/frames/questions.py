@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
@@ -16,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError
+from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError, warn
 from finlab_nb.query import delta
 from finlab_nb.query.tables import TABLES, literal
 from finlab_nb.records import arguments
@@ -47,7 +42,6 @@ _STRINGS: Final[dict[Any, Any]] = (
 )
 # These are Int64 whether or not a value is missing.
 _WHOLE_METRICS: Final = {metric.name for metric in STANDARD_SET if metric.kind == "whole"}
-_PACKAGE_FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 # These change the engine permanently or take memory addresses, though they look like SELECTs.
 _REFUSED_FUNCTIONS: Final = re.compile(
     r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
@@ -239,18 +233,4 @@ def _warn(lost: Mapping[str, Mapping[str, int]]) -> None:
         f"{total} {'value' if total == 1 else 'values'} that another program wrote could not be read and "
         f"{'is' if total == 1 else 'are'} missing: {'; '.join(parts)}; lab.store.check() names the rows"
     )
-    warnings.warn(message, BadDataWarning, stacklevel=_levels_to_caller())
-
-
-def _levels_to_caller() -> int:
-    """Return the stacklevel, seen from `_warn`, of the first code that is not ours."""
-    frame, level = sys._getframe(1), 1  # noqa: SLF001 - the documented way to find a caller
-    while is_ours(frame) and frame.f_back is not None:
-        frame = frame.f_back
-        level += 1
-    return level
-
-
-def is_ours(frame: FrameType) -> bool:
-    """Tell whether a frame runs code of this package."""
-    return frame.f_code.co_filename.startswith(_PACKAGE_FOLDER)
+    warn(message, BadDataWarning)

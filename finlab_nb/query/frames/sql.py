@@ -12,8 +12,8 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from finlab_nb.errors import QueryError
-from finlab_nb.query.frames.questions import Questions, Views, is_ours
+from finlab_nb.errors import QueryError, is_ours
+from finlab_nb.query.frames.questions import Questions, Views
 from finlab_nb.query.tables import TABLES
 from finlab_nb.records import arguments
 

@@ -13,14 +13,13 @@ import contextlib
 import logging
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from finlab_nb.errors import BadDataWarning, StorageError
-from finlab_nb.records.values import utc_text
+from finlab_nb.errors import BadDataWarning, StorageError, warn
+from finlab_nb.records.days import utc_text
 from finlab_nb.store import upgrade
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
@@ -107,11 +106,10 @@ def _make(database: Path, folder: Path, *, compress: bool) -> tuple[Path, dateti
     _copy(database, copy)
     summary, digest = inspected(copy)
     if summary.schema_faults:
-        warnings.warn(
+        warn(
             f"another program has changed the tables of {database}: {'; '.join(summary.schema_faults)}. It is backed "
             f"up as it is, to {name}, which cannot be restored; undo the change, or restore an earlier backup",
             BadDataWarning,
-            stacklevel=2,
         )
     if not compress:
         files.publish(copy, plain, digest, summary, database, created_at)

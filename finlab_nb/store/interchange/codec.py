@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_record, text
-from finlab_nb.records.values import shown, timestamp_text, whole
+from finlab_nb.records.days import timestamp_text
+from finlab_nb.records.values import shown, whole
 from finlab_nb.store.interchange import as_stored
 from finlab_nb.store.interchange.versions import OLDEST, ORIGINAL, Reading, Version
 
@@ -85,7 +86,7 @@ def strategy_of_fields(given: Mapping[str, Any]) -> Strategy:
     if not isinstance(given["parameters"], dict):  # None would stand for the default
         raise ValueError(f"parameters is {shown(given['parameters'])}; it must be an object")
     return replace(
-        strategy_record(given["name"], given["code"], given["parameters"], given["parent_strategy_id"]),
+        strategy_record(given["name"], given["code"], given["parameters"], given["parent_strategy_id"], exact=True),
         strategy_id=text("strategy_id", given["strategy_id"], empty=False),
         created_at=timestamp_text("created_at", given["created_at"]),
     )
@@ -135,7 +136,7 @@ def iteration_of_fields(
             given[name] = reading.rows(f"{path}.{name}", name, given[name], version.rows[name])
     given["extra_metrics"] = _numbers_of(path, given.get("extra_metrics", {}))
     try:
-        record = iteration_record(**given)
+        record = iteration_record(**given, exact=True)
         whole("iteration_number", record.iteration_number, 1)
         return record, tuple(_applied(i, one) for i, one in enumerate(given["suggestions"]))
     except ValueError as error:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError
 from finlab_nb.records import arguments
-from finlab_nb.records.values import now
+from finlab_nb.records.days import now
 from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.interchange.files import ProgressBar, Write, export_path, replacing
 from finlab_nb.store.interchange.json_stream import refuse_if_too_large

@@ -6,13 +6,12 @@ import contextlib
 import logging
 import os
 import sqlite3
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from finlab_nb.errors import BadDataWarning, StrategyNotFoundError
+from finlab_nb.errors import BadDataWarning, StrategyNotFoundError, warn
 from finlab_nb.records import arguments, new_id
 from finlab_nb.records.tables import TABLES
 from finlab_nb.records.values import shown
@@ -177,11 +176,10 @@ class _Storing:
         """Warn of values that were stored though they break a rule."""
         if self.broken:
             places = ", ".join(f"{column} ({count})" for column, count in sorted(self.broken.items()))
-            warnings.warn(
+            warn(
                 f"{self.broken.total()} imported values break today's rules and are stored as they were: {places}; "
                 "store.check() lists them",
                 BadDataWarning,
-                stacklevel=3,
             )
 
 

@@ -17,7 +17,8 @@ from typing import IO, Any, NamedTuple, Self
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration, Strategy, strategy_record, text
-from finlab_nb.records.values import shown, timestamp_text, whole
+from finlab_nb.records.days import timestamp_text
+from finlab_nb.records.values import shown, whole
 from finlab_nb.store.interchange.codec import (
     ImportedIteration,
     ImportedStrategy,

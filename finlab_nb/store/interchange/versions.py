@@ -8,12 +8,11 @@ default, and what a newer one adds is passed over, with one warning. 1.0 is a li
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from finlab_nb.errors import NewerFormatWarning
+from finlab_nb.errors import NewerFormatWarning, warn
 from finlab_nb.records.values import shown
 
 _MOST_NAMED: Final = 50
@@ -259,9 +258,8 @@ class Reading:
         """Warn of what was passed over."""
         if self._passed_over:
             more = ", ..." if len(self._passed_over) == _MOST_NAMED else ""
-            warnings.warn(
+            warn(
                 f"the file has format {self.newer}, and this release knows {NEWEST.name}: passed over were "
                 f"{', '.join(self._passed_over)}{more}; after 'pip install --upgrade finlab-nb' they are read too",
                 NewerFormatWarning,
-                stacklevel=3,
             )

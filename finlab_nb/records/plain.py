@@ -1,0 +1,143 @@
+"""What a value is: an enum is its value, a scalar of numpy or pyarrow the value it holds, a Series its items.
+
+Every check and conversion of incoming data begins here, so that a value never counts as what it is merely equal to, or
+a subclass of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+_BUILTIN: Final = frozenset({str, int, float, bool, type(None), date, datetime, dict, list, tuple})
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the value that an enum, an array without dimensions or a scalar of pyarrow holds; any other as it is."""
+    while type(value) not in _BUILTIN:
+        held = value
+        if isinstance(value, Enum):
+            held = value.value
+        elif isinstance(value, np.ndarray):
+            held = None if value is np.ma.masked else value[()] if value.ndim == 0 else value
+        elif hasattr(type(value), "as_py"):
+            held = _of_arrow(value)
+        if held is value:
+            break
+        value = held
+    return value
+
+
+def _of_arrow(scalar: Any) -> Any:
+    try:
+        value = scalar.as_py()
+    except Exception:  # noqa: BLE001 - a moment that Python cannot hold; it is refused as it is
+        return scalar
+    # Python has no such floats: their digits would follow from the wider float.
+    kind = {"halffloat": np.float16, "float": np.float32}.get(str(scalar.type))
+    return value if kind is None or value is None else kind(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is unknown: None, NA, NaT, or NaN of any type."""
+    value = unwrapped(value)
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, (float, np.floating, np.datetime64, np.timedelta64)):
+        return bool(value != value)
+    return value is None or value is pd.NA or value is pd.NaT
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """Return names and values of a mapping, or of what names its values: a Series, a record; None for anything else."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, pd.Series):
+        return list(zip(value.index.tolist(), values_of(value), strict=True))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(zip(value._fields, value, strict=True))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
+    if isinstance(value, np.void) and value.dtype.names:
+        return [(name, value[name]) for name in value.dtype.names]
+    if isinstance(value, (Namespace, SimpleNamespace)):
+        return list(vars(value).items())
+    if isinstance(value, sqlite3.Row):
+        return list(zip(value.keys(), value, strict=True))
+    return None
+
+
+def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
+    """Return names and columns of a table of pandas, polars, pyarrow or numpy; None for anything else.
+
+    Raises
+    ------
+    ValueError
+        If the table holds what Arrow cannot.
+    """
+    if isinstance(table, pd.DataFrame):
+        return list(table.items())
+    if isinstance(table, np.ndarray) and table.dtype.names:
+        return [(name, pd.Series(table[name])) for name in table.dtype.names]
+    if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
+        import pyarrow as pa
+
+        try:
+            found = pa.table(table)
+        except Exception as error:
+            raise ValueError(f"pyarrow cannot read it ({error})") from error
+        return list(zip(found.column_names, found.columns, strict=True))
+    return None
+
+
+def values_of(column: Any) -> list[Any]:
+    """Return the values of a column (Series, Index, array, or pyarrow's), each as what it is; float32 by its digits."""
+    if isinstance(column, list):
+        return column
+    if hasattr(column, "to_pylist"):
+        return _values_of_arrow(column)
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        kinds = values_of(dtype.categories)
+        codes = (column.cat if isinstance(column, pd.Series) else column).codes
+        return [None if code < 0 else kinds[code] for code in codes.tolist()]
+    if isinstance(dtype, pd.StringDtype):
+        return list(column.to_numpy(dtype=object, na_value=None).tolist())
+    if isinstance(dtype, pd.ArrowDtype):
+        return _values_of_arrow(column.array.__arrow_array__())
+    if isinstance(dtype, (pd.Float32Dtype, pd.SparseDtype)):
+        column = column.to_numpy(dtype=getattr(dtype, "subtype", np.dtype(np.float32)), na_value=np.nan)
+    if column.dtype in (np.float16, np.float32):
+        return _by_digits(np.asarray(column))
+    if column.dtype == np.longdouble:
+        return list(np.asarray(column))
+    return list(column.tolist())
+
+
+def _values_of_arrow(column: Any) -> list[Any]:
+    if str(column.type) in ("halffloat", "float"):
+        return _by_digits(column.to_numpy())
+    try:
+        return list(column.to_pylist())
+    except Exception:  # noqa: BLE001 - one of them is what Python cannot hold
+        return list(map(unwrapped, column))
+
+
+def _by_digits(column: Any) -> list[float]:
+    """Return floats of less than 64 bits by the digits that they show: 0.1, not 0.10000000149011612."""
+    return list(column.astype(str).astype(np.float64).tolist())
+
+
+def materialised(value: Any) -> Any:
+    """Return the items of a generator as a list, anything else as it is: its errors are those of whoever wrote it."""
+    return list(value) if hasattr(type(value), "__next__") and isinstance(value, Iterable) else value
