@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from finlab_nb.records import SUGGESTION_STATES, arguments, iteration_record, strategy_record
 from finlab_nb.store import check, loading, saving, searching, upgrade
+from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
 from finlab_nb.store.watch import SchemaWatch
@@ -52,11 +52,10 @@ class StorageManager:
         self.path = arguments.path("db_path", db_path)
         size = arguments.whole("pool_size", pool_size, 1)
         patience = arguments.quantity("timeout", timeout, "seconds", infinite=True)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if os.fspath(db_path) == ":memory:":
-            self._folder = tempfile.TemporaryDirectory(prefix="finlab_nb_", ignore_cleanup_errors=True)
-            self.path = Path(self._folder.name, "memory.db").resolve()
-        self.pool = ConnectionPool(self.path, size, patience, upgrade.prepare, SchemaWatch(self.path))
+        folder = TemporaryFolder("memory") if os.fspath(db_path) == ":memory:" else None
+        if folder is not None:
+            self.path = folder.path / "memory.db"
+        self.pool = ConnectionPool(self.path, size, patience, upgrade.prepare, SchemaWatch(self.path), folder)
         self.timings = Timings()
 
     def __enter__(self) -> Self:
@@ -73,8 +72,6 @@ class StorageManager:
     def close(self) -> None:
         """Close all connections; every later call raises StoreClosedError. Closing twice is fine."""
         self.pool.close()
-        if self._folder is not None:
-            self._folder.cleanup()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
