@@ -15,6 +15,7 @@ from finlab_nb.errors import (
     SchemaChangedError,
     StorageError,
     StoreClosedError,
+    StorePicklingError,
     StrategyNotFoundError,
     SuggestionNotFoundError,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "StorageError",
     "StorageManager",
     "StoreClosedError",
+    "StorePicklingError",
     "StrategyNotFoundError",
     "SuggestionNotFoundError",
     "__version__",

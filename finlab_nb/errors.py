@@ -1,5 +1,7 @@
 """The errors of finlab_nb: one base class, and each is also the builtin that a caller would expect."""
 
+import pickle
+
 
 class StorageError(Exception):
     """The database, its file, the pool or the reader failed; the message says what to do."""
@@ -7,6 +9,10 @@ class StorageError(Exception):
 
 class StoreClosedError(StorageError):
     """The store was used after `close()`."""
+
+
+class StorePicklingError(StorageError, pickle.PicklingError):
+    """What belongs to this process only cannot be pickled or copied; the message says what to do instead."""
 
 
 class PoolTimeoutError(StorageError, TimeoutError):

@@ -107,6 +107,10 @@ class Engine:
         self._start()
         _engines.add(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it was made of; a copy has a DuckDB and a reader of its own."""
+        return Engine, (self._pool, self._cache_dir)
+
     def _start(self) -> None:
         self._lock = threading.RLock()
         self._interruptible = InterruptibleThread()

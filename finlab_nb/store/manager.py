@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -20,6 +21,11 @@ from finlab_nb.store.watch import SchemaWatch
 
 class StorageManager:
     """The store of strategies and their iterations in one SQLite file, safe for threads and processes.
+
+    A store can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
+    arguments, and opens connections of its own. ``":memory:"`` raises StorePicklingError, because it is private to its
+    process; a closed store raises StoreClosedError. A forked child may use it as well, and never removes
+    what its parent made.
 
     Parameters
     ----------
@@ -65,6 +71,9 @@ class StorageManager:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # else closing one would close both
 
     def __repr__(self) -> str:
         return f"StorageManager({str(self.path)!r})"
@@ -581,6 +590,7 @@ class StorageManager:
 
         Examples
         --------
+        >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     iteration = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
         ...     store.export_results([iteration], Path(folder, "momentum.json.gz")).name
@@ -627,6 +637,7 @@ class StorageManager:
 
         Examples
         --------
+        >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     saved = [store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))]
         ...     path = store.export_results(saved, Path(folder, "momentum.json"))

@@ -33,9 +33,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from finlab_nb.errors import PoolTimeoutError, StorageError, StoreClosedError
+from finlab_nb.errors import PoolTimeoutError, StorageError, StoreClosedError, StorePicklingError
 from finlab_nb.store import checkpoint
 from finlab_nb.store.connection import (
     PATIENCE_SECONDS,
@@ -120,6 +120,16 @@ class ConnectionPool:
             connection.execute("BEGIN")
             self._watch_schema(connection, "BEGIN")
         _pools.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as path and arguments: whoever loads it opens connections of its own."""
+        self._refuse_if_unusable()
+        if self._folder is not None:
+            raise StorePicklingError(
+                'a ":memory:" database is private to its process and cannot be pickled or copied; open a file instead, '
+                'such as "research.db"'
+            )
+        return _reopened, (self.path, self.size, self.timeout, self._prepare, self._watch)
 
     def _reset(self) -> None:
         self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
@@ -480,6 +490,12 @@ class ConnectionPool:
         self._forked_in_use = self._forked_in_use or bool(inherited)
         leave_to_parent(*inherited)
         self._reset()
+
+
+def _reopened(path: Path, *arguments: Any) -> ConnectionPool:
+    if not path.exists():  # a new one would answer as if nothing had ever been saved
+        raise StorageError(f"{path} does not exist here; a pickled store reopens its database by path")
+    return ConnectionPool(path, *arguments)
 
 
 _WHO_HOLDS: Final = "another process is in a long write transaction; wait for it or end it, nothing was saved"
