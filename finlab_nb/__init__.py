@@ -17,6 +17,7 @@ from finlab_nb.errors import (
     SchemaChangedError,
     StorageError,
     StoreClosedError,
+    StorePicklingError,
     StrategyNotFoundError,
     SuggestionNotFoundError,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "StorageError",
     "StorageManager",
     "StoreClosedError",
+    "StorePicklingError",
     "StrategyNotFoundError",
     "SuggestionNotFoundError",
     "__version__",

@@ -6,6 +6,7 @@ Errors have one base class, and each is also the builtin that a caller would exp
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +22,10 @@ class StorageError(Exception):
 
 class StoreClosedError(StorageError):
     """The store was used after `close()`."""
+
+
+class StorePicklingError(StorageError, pickle.PicklingError):
+    """What belongs to this process only cannot be pickled or copied; the message says what to do instead."""
 
 
 class PoolTimeoutError(StorageError, TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -29,6 +30,11 @@ class Lab:
     answer has the same columns and dtypes as a full one. The dtype ``str`` in the descriptions below is Arrow-backed
     text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote and that cannot be
     read are missing; one BadDataWarning per answer counts them.
+
+    A lab can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
+    arguments, and opens the database anew. ``":memory:"`` raises StorePicklingError, because it is private to its
+    process; a closed lab raises StoreClosedError. A forked child may use it as well, and never removes
+    what its parent made.
 
     Parameters
     ----------
@@ -85,6 +91,9 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # else closing one would close both
 
     def __repr__(self) -> str:
         return f"Lab({str(self.store.path)!r})"

@@ -12,7 +12,6 @@ process first copies them to segments, and the refresh then reads only what was 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sqlite3
 import tempfile
@@ -34,6 +33,7 @@ from finlab_nb.query.ranges import Range, gaps, rows_of, within
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, belongs, choose, clear, fingerprint_of
 from finlab_nb.query.tables import TABLES, Table, literal, parquet
+from finlab_nb.store.forks import TemporaryFolder, leave_to_parent
 from finlab_nb.store.triggers import BUCKET_BITS
 
 if TYPE_CHECKING:
@@ -103,9 +103,13 @@ class Engine:
     def __init__(self, pool: ConnectionPool, cache_dir: Path | None = None) -> None:
         self._pool = pool
         self._cache_dir = cache_dir
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: TemporaryFolder | None = None
         self._start()
         _engines.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it was made of; a copy has a DuckDB and a reader of its own."""
+        return Engine, (self._pool, self._cache_dir)
 
     def _start(self) -> None:
         self._lock = threading.RLock()
@@ -206,7 +210,7 @@ class Engine:
             self._duck = None
             self.forget()
             if self._temporary is not None:
-                self._temporary.cleanup()
+                self._temporary.remove()
 
     @property
     def own_paths(self) -> tuple[Path, Path]:
@@ -435,10 +439,9 @@ class Engine:
         copy.segments = segments
 
     def after_fork_in_child(self) -> None:
-        """Start afresh: DuckDB's threads and the pipe to the reader belong to the parent, and are never touched."""
-        for inherited in (self._duck, self.reader):
-            if inherited is not None:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+        """Start afresh: DuckDB's threads and the pipes of the reader belong to the parent."""
+        self.reader.let_go()
+        leave_to_parent(self.reader, self._duck, self._pinned)
         self._temporary = None
         self._start()
 
@@ -465,6 +468,7 @@ def _connect(cache_root: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _each_in_child() -> None:
+    leave_to_parent(duckdb.default_connection())  # made by importing DuckDB; ending it waits for threads that are gone
     for engine in list(_engines):
         engine.after_fork_in_child()
 

@@ -109,6 +109,16 @@ class Reader:
         with self._lock:
             self._stop()
 
+    def let_go(self) -> None:
+        """Close the ends of the pipes that a forked child has, or the reader would not see its parent close its own.
+
+        The files themselves are never used again, or they would close other files that have their numbers by then.
+        """
+        process = self._process
+        for pipe in (process.stdin, process.stdout) if process is not None else ():
+            if pipe is not None and not pipe.closed:
+                os.close(pipe.fileno())
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
         if self._process is None or self._process.poll() is not None:
             self._stop()

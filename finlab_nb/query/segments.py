@@ -25,6 +25,7 @@ import duckdb
 from uuid_utils import uuid7
 
 from finlab_nb.query.tables import Table, literal, quoted
+from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.triggers import BUCKET_BITS
 
 FORMAT: Final = 4  # of the segments: each format has its own folder
@@ -81,7 +82,7 @@ class SegmentFolder:
         self.path = root / generation
 
     @classmethod
-    def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+    def writable_root(cls, database: Path, wanted: Path | None) -> tuple[Path, TemporaryFolder | None]:
         """Return the cache folder: in the wanted one, beside the database, or a temporary one."""
         # Always a folder for the cache alone: queries can read what is in it, and old files in it are removed.
         root = (database.parent if wanted is None else wanted) / f"{database.name}.cache"
@@ -94,8 +95,8 @@ class SegmentFolder:
         except OSError:
             if wanted is not None:
                 raise
-        folder = tempfile.TemporaryDirectory(prefix="finlab_nb_cache_", ignore_cleanup_errors=True)
-        return Path(folder.name), folder
+        folder = TemporaryFolder("cache")
+        return folder.path, folder
 
     def new_path(self) -> Path:
         """Return a temporary path in this folder for a file to be published."""

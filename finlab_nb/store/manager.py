@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, loading, saving, searching, upgrade
 from finlab_nb.store.connection import callers_code
+from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.statistics import Timings, file_sizes, timed
 from finlab_nb.store.watch import SchemaWatch
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 class StorageManager:
     """The store of strategies and their iterations in one SQLite file, safe for threads and processes.
+
+    A store can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
+    arguments, and opens connections of its own. ``":memory:"`` raises StorePicklingError, because it is private to its
+    process; a closed store raises StoreClosedError. A forked child may use it as well, and never removes
+    what its parent made.
 
     Parameters
     ----------
@@ -60,11 +66,10 @@ class StorageManager:
         self.path = arguments.path("db_path", db_path)
         size = arguments.whole("pool_size", pool_size, 1)
         patience = arguments.quantity("timeout", timeout, "seconds", infinite=True)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if os.fspath(db_path) == ":memory:":
-            self._folder = tempfile.TemporaryDirectory(prefix="finlab_nb_", ignore_cleanup_errors=True)
-            self.path = Path(self._folder.name, "memory.db").resolve()
-        self.pool = ConnectionPool(self.path, size, patience, upgrade.prepare, SchemaWatch(self.path))
+        folder = TemporaryFolder("memory") if os.fspath(db_path) == ":memory:" else None
+        if folder is not None:
+            self.path = folder.path / "memory.db"
+        self.pool = ConnectionPool(self.path, size, patience, upgrade.prepare, SchemaWatch(self.path), folder)
         self.timings = Timings()
 
     def __enter__(self) -> Self:
@@ -75,14 +80,15 @@ class StorageManager:
     ) -> None:
         self.close()
 
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # else closing one would close both
+
     def __repr__(self) -> str:
         return f"StorageManager({str(self.path)!r})"
 
     def close(self) -> None:
         """Close all connections; every later call raises StoreClosedError. Closing twice is fine."""
         self.pool.close()
-        if self._folder is not None:
-            self._folder.cleanup()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
@@ -610,6 +616,7 @@ class StorageManager:
 
         Examples
         --------
+        >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     iteration = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
         ...     store.export_results([iteration], Path(folder, "momentum.json.gz")).name
@@ -656,6 +663,7 @@ class StorageManager:
 
         Examples
         --------
+        >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     saved = [store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))]
         ...     path = store.export_results(saved, Path(folder, "momentum.json"))

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from finlab_nb.errors import PoolTimeoutError, StorageError, StoreClosedError
+from finlab_nb.errors import PoolTimeoutError, StorageError, StoreClosedError, StorePicklingError
 from finlab_nb.store import checkpoint
 from finlab_nb.store.connection import (
     PATIENCE_SECONDS,
@@ -46,6 +46,7 @@ from finlab_nb.store.connection import (
     spoils,
     translated_errors,
 )
+from finlab_nb.store.forks import TemporaryFolder, leave_to_parent
 from finlab_nb.store.watch import SchemaWatch
 
 WRITE_LOCK_SECONDS: Final = 60.0
@@ -85,6 +86,8 @@ class ConnectionPool:
         refuses the file.
     watch
         What notices that another program has changed the schema; asked in every transaction.
+    folder
+        The temporary folder of the file, if it is in one: removed with the last connection.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class ConnectionPool:
         timeout: float = 5.0,
         prepare: Callable[[sqlite3.Connection, Path], None] | None = None,
         watch: SchemaWatch | None = None,
+        folder: TemporaryFolder | None = None,
     ) -> None:
         self.path = path
         self.size = size
@@ -107,6 +111,7 @@ class ConnectionPool:
         self.longest_wait = 0.0
         self._prepare = prepare
         self._watch = watch
+        self._folder = folder
         self._prepared: FileIdentity | None = None
         self._closed = False
         self._forked_in_use = False
@@ -115,6 +120,16 @@ class ConnectionPool:
             connection.execute("BEGIN")
             self._watch_schema(connection, "BEGIN")
         _pools.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as path and arguments: whoever loads it opens connections of its own."""
+        self._refuse_if_unusable()
+        if self._folder is not None:
+            raise StorePicklingError(
+                'a ":memory:" database is private to its process and cannot be pickled or copied; open a file instead, '
+                'such as "research.db"'
+            )
+        return _reopened, (self.path, self.size, self.timeout, self._prepare, self._watch)
 
     def _reset(self) -> None:
         self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
@@ -425,6 +440,8 @@ class ConnectionPool:
                 self._keeper.close()
                 self._keeper = None
         self._close_idle()
+        if self._folder is not None:
+            self._folder.remove()
 
     def _close_idle(self) -> list[_Slot]:
         taken = []
@@ -471,12 +488,17 @@ class ConnectionPool:
         """Start empty; connections in use are never touched again, because closing them would touch the file."""
         inherited = set(self._slots) - set(self._drained)
         self._forked_in_use = self._forked_in_use or bool(inherited)
-        _never_closed.extend(inherited)
+        leave_to_parent(*inherited)
         self._reset()
 
 
+def _reopened(path: Path, *arguments: Any) -> ConnectionPool:
+    if not path.exists():  # a new one would answer as if nothing had ever been saved
+        raise StorageError(f"{path} does not exist here; a pickled store reopens its database by path")
+    return ConnectionPool(path, *arguments)
+
+
 _WHO_HOLDS: Final = "another process is in a long write transaction; wait for it or end it, nothing was saved"
-_never_closed: list[Any] = []
 
 
 def is_open_here(path: Path) -> bool:

@@ -25,6 +25,10 @@ class Timings:
         self._totals: dict[str, float] = {}
         self._recent: dict[str, deque[float]] = {}
 
+    def __reduce__(self) -> tuple[type[Timings], tuple[()]]:
+        """Start anew in a copy, which counts its own calls."""
+        return Timings, ()
+
     def note(self, operation: str, seconds: float) -> None:
         """Count one call."""
         with self._lock:

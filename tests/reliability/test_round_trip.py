@@ -13,7 +13,10 @@ from journaled import LONG
 
 import finlab_nb as fl
 
-pytestmark = pytest.mark.reliability
+pytestmark = [
+    pytest.mark.reliability,
+    pytest.mark.filterwarnings("ignore::finlab_nb.ImplausibleDataWarning"),  # of arbitrary numbers
+]
 FIVE = ("annualized_return", "sharpe_ratio", "max_drawdown", "win_rate", "total_trades")
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -109,9 +112,8 @@ def expected(run: dict[str, Any]) -> dict[str, Any]:
         for trade in run["trades"]
     ]
     return run | {
-        "extra_metrics": {
-            name: None if value is None or math.isnan(value) else value for name, value in run["extra_metrics"].items()
-        },
+        "extra_metrics": {"open_trades": float([trade["exit_date"] for trade in run["trades"]].count(None))}
+        | {name: None if value is None or math.isnan(value) else value for name, value in run["extra_metrics"].items()},
         "trades": sorted(dated, key=lambda trade: trade["entry_date"]),
         "equity": sorted(
             ({"date": as_stored(day), "equity": value} for day, value in run["equity"].items()),

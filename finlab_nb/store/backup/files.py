@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from typing import IO, Any, Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments
+from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
 from finlab_nb.store.pool import is_open_here
@@ -146,8 +146,8 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
     """See `BackupScheduler.verify_backup`."""
     backup = described(arguments.path("path", path))
     if backup.compressed:
-        with tempfile.TemporaryDirectory(prefix="finlab_nb_verify_") as folder:
-            plain = Path(folder, "unpacked.db")
+        with TemporaryFolder("verify") as folder:
+            plain = folder.path / "unpacked.db"
             unpack(backup, plain)
             summary, _ = inspected(plain)
     else:

@@ -13,9 +13,9 @@ import weakref
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
-from finlab_nb.errors import StorageError
+from finlab_nb.errors import StorageError, StorePicklingError
 from finlab_nb.records import arguments
 from finlab_nb.store.backup import files
 from finlab_nb.store.backup.files import Backup
@@ -88,6 +88,12 @@ class BackupScheduler:
         self._last_error_at: datetime | None = None
         self._start_over()
         _schedulers.add(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise StorePicklingError(
+            "a BackupScheduler belongs to its process, as its schedule does, and cannot be pickled or copied; make one "
+            f"where it is needed: BackupScheduler({str(self.db_path)!r}, {str(self.backup_dir)!r})"
+        )
 
     def _start_over(self) -> None:
         self._scheduler: Any = None
