@@ -102,9 +102,9 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("StorageManager.save_iteration", "iteration_number", 0, " is 0; it must be a whole number of at least 1"),
     ("StorageManager.save_iteration", "code", b"x", f" is b'x' (bytes); {TEXT}"),
     ("StorageManager.save_iteration", "metrics", 5, " is 5 (int); it must be a dict or Series of names and numbers"),
-    ("StorageManager.save_iteration", "trades", 5, " is 5 (int); it must be a list"),
+    ("StorageManager.save_iteration", "trades", 5, " is 5 (int); it must be a table, or a list of records"),
     ("StorageManager.save_iteration", "suggestions", {"a": 1}, " is {'a': 1} (dict); it must be a list"),
-    ("StorageManager.save_iteration", "equity", "x", " is 'x' (str); it must be a list"),
+    ("StorageManager.save_iteration", "equity", "x", " is 'x' (str); it must be a table, or a list of records"),
     ("StorageManager.save_iteration", "parameters", "x", " is 'x' (str); it must be a dict of names and values"),
     (
         "StorageManager.save_iteration",

@@ -6,7 +6,7 @@ field, the value and what is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,7 +22,7 @@ from finlab_nb.records.metrics import KNOWN_METRICS, METRICS
 from finlab_nb.records.parameters import json_text, key_text, parameters_text
 from finlab_nb.records.plain import is_missing
 from finlab_nb.records.plausibility import Doubt, doubts
-from finlab_nb.records.rows import EquityRow, TradeRow, equity_record, trades_record
+from finlab_nb.records.rows import EquityRow, TradeRow, equity_record, trades_columns
 from finlab_nb.records.tables import PRIORITIES, SUGGESTION_STATES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import (
     filled_text,
@@ -41,8 +41,6 @@ from finlab_nb.records.values import (
 _SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id", "applied_iteration_id")
 _SUGGESTION_TEXTS: Final = ("specific_changes", "expected_impact", "rationale")
 _MOST_NAMED: Final = 12
-_EXIT: Final = TRADE_FIELDS.index("exit_date")
-_RESULT: Final = TRADE_FIELDS.index("profit_loss")
 
 __all__ = [
     "METRICS",
@@ -64,7 +62,7 @@ __all__ = [
     "strategy_record",
     "tags_record",
     "text",
-    "trades_record",
+    "trades_columns",
     "warn_of",
 ]
 
@@ -168,16 +166,15 @@ def iteration_record(
     With `exact`, for what an export file holds, values are taken as they are or refused: nothing is converted, dropped,
     doubted or added.
     """
-    trade_rows = [] if trades is None else trades_record(trades)
+    trade_columns = {} if trades is None else trades_columns(trades)
     equity_rows = [] if equity is None else equity_record(equity)
     given, extra, dropped = _metrics_given(metrics, extra_metrics, exact=exact)
-    computed = _metrics_computed(None if trades is None else trade_rows, equity_rows)
-    found = () if exact else tuple(doubts(given, extra, trade_rows, equity_rows, computed))
+    computed = _metrics_computed(trade_columns, equity_rows)
+    found = () if exact else tuple(doubts(given, extra, trade_columns, equity_rows, computed))
     if flag("strict", strict) and (found or dropped):
         raise ValueError(found[0].message if found else _message_of_dropped(dropped))
-    open_trades = [row[_EXIT] for row in trade_rows].count(None)
-    if trades is not None and (not exact or (open_trades and metrics is None)):
-        extra.setdefault("open_trades", float(open_trades))
+    if trade_columns and (not exact or metrics is None):
+        extra.setdefault("open_trades", float(trade_columns["exit_date"].count(None)))
     return Iteration(
         iteration_id=new_id() if iteration_id is None else filled_text("iteration_id", iteration_id),
         strategy_id=filled_text("strategy_id", strategy_id),
@@ -190,7 +187,7 @@ def iteration_record(
         archived=flag("archived", archived),
         metrics=tuple((computed | given).get(name) for name in METRICS),
         extra_metrics=tuple(extra.items()),
-        trades=trade_rows,
+        trades=list(zip(*trade_columns.values(), strict=True)),
         equity=equity_rows,
         suggestions=tuple(
             _suggestion(f"suggestions[{i}]", one, exact=exact)
@@ -255,7 +252,7 @@ def _metrics_given(
         except ValueError:
             if exact:
                 raise
-            dropped.append(f"{name}={shown(value)}")
+            dropped.append(f"{name}={' '.join(shown(value).split())}")
     return given, extra, tuple(dropped)
 
 
@@ -270,14 +267,17 @@ def _metric(name: str, value: object) -> float | None:
     figure = whole(field, value, int(metric.least)) if metric.kind == "whole" else number(field, value)
     if not metric.allows(figure):
         hint = f", such as {metric.hint}" if metric.hint else ""
+        if metric.unit == "fraction" and abs(figure) > 1:
+            hint += "; if it is percent, divide by 100"
         raise ValueError(f"{field} is {shown(value)}; it must be {metric.allowed}{hint}")
     return figure
 
 
-def _metrics_computed(trades: list[TradeRow] | None, equity: list[EquityRow]) -> dict[str, float | None]:
+def _metrics_computed(trades: Mapping[str, list[Any]], equity: list[EquityRow]) -> dict[str, float | None]:
     computed: dict[str, float] = {}
-    if trades is not None:
-        closed = [row[_RESULT] for row in trades if row[_EXIT] is not None]
+    if trades:
+        results, exits = trades["profit_loss"], trades["exit_date"]
+        closed = results if None not in exits else [one for one, day in zip(results, exits, strict=True) if day]
         computed |= trade_metrics(np.array(closed, dtype=np.float64))
     if equity:
         dates, values = zip(*equity, strict=True)

@@ -16,10 +16,12 @@ from finlab_nb.records.values import refusal, shown
 
 # Python's own parser takes more, such as the first digits of "1612051200000" for the year 1612.
 _ISO: Final = re.compile(
-    r"\d{8}|\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+    r"\d{8}|\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d([.]\d{1,9})?)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?)?",
+    re.ASCII,
 )
 _NOT_ISO: Final = "it is not written like 2024-01-31 or 2024-01-31T09:30:00+08:00"
 _COARSE_UNITS: Final = ("Y", "M", "W", "generic")
+_FINEST_UNITS: Final = ("ps", "fs", "as")
 _MOST_REMEMBERED: Final = 1 << 16
 _FIRST_DAY, _LAST_DAY = (np.datetime64(day, "D") for day in (date.min, date.max))
 
@@ -166,11 +168,14 @@ def _read(text: str) -> date | datetime:
 
 
 def _of_numpy(moment: np.datetime64) -> date | datetime | None:
-    if np.datetime_data(moment.dtype)[0] in _COARSE_UNITS:
+    unit = np.datetime_data(moment.dtype)[0]
+    if unit in _COARSE_UNITS:
         return None
+    if unit in _FINEST_UNITS:  # from which numpy knows no way to days
+        moment = moment.astype("datetime64[ns]")
     if not _FIRST_DAY <= moment.astype("datetime64[D]") <= _LAST_DAY:  # the cast below would wrap around
         raise ValueError("year is out of range")
-    found: datetime = moment.astype("datetime64[us]").item()
+    found: date | datetime = moment.astype("datetime64[D]" if unit == "D" else "datetime64[us]").item()
     return found
 
 

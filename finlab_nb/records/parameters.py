@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from finlab_nb.records.plain import is_missing, pairs, unwrapped, values_of
+from finlab_nb.records.plain import by_digits, is_missing, pairs, unwrapped, values_of
 from finlab_nb.records.values import named, number, shown, text
 
 Within: TypeAlias = tuple[int, ...]  # ids of the containers around a value, from the outermost
@@ -44,7 +44,11 @@ def parameters_text(field: str, value: object, *, exact: bool = False) -> str:
         Refuse what JSON cannot hold as it is, instead of giving it another form.
     """
     given = named(field, value, "a dict of names and values")
-    return json_text(field, dict(given), exact=True) if exact else json.dumps(_object(given, ()), ensure_ascii=False)
+    return (
+        json_text(field, dict(given), exact=True)
+        if exact
+        else json.dumps(_object(given, (id(value),)), ensure_ascii=False)
+    )
 
 
 def json_text(field: str, value: object, *, exact: bool = False) -> str:
@@ -88,6 +92,8 @@ def _refuse_other_than_json(field: str, value: Any) -> None:
 
 @functools.singledispatch
 def _form(value: Any, within: Within) -> Any:
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}".removeprefix("builtins.")
     if hasattr(value, "__arrow_c_stream__"):
         return _fingerprint(value)
     if (record := pairs(value)) is not None:
@@ -99,8 +105,6 @@ def _form(value: Any, within: Within) -> Any:
             return _form(np.asarray(value), (*within, id(value)))
         except Exception:  # noqa: BLE001 - an array that is not in this memory, or that only claims to be one
             return _written(value)
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}".removeprefix("builtins.")
     return _written(value)
 
 
@@ -124,7 +128,7 @@ def _(value: int, _within: Within) -> int | str:
 @_form.register(float)
 @_form.register(np.floating)
 def _(value: float, _within: Within) -> float | str:
-    found = float(str(value) if isinstance(value, (np.float16, np.float32)) else value)
+    found = by_digits(value) if isinstance(value, (np.float16, np.float32)) else float(value)
     if math.isinf(found):
         return _infinity(found) if np.isinf(value) else str(value)
     return found
@@ -136,7 +140,7 @@ def _(value: Decimal, _within: Within) -> int | float | str:
         return _infinity(float(value))
     if not math.isfinite(float(value)):
         return str(value)
-    return int(value) if value.as_tuple().exponent == 0 else float(value)
+    return int(value) if str(value.as_tuple().exponent).isdigit() else float(value)
 
 
 @_form.register(str)

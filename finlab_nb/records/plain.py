@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+_EXACT_BELOW: Final = 2.0**53
 _BUILTIN: Final = frozenset({str, int, float, bool, type(None), date, datetime, dict, list, tuple})
 
 
@@ -88,7 +89,7 @@ def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
     if isinstance(table, pd.DataFrame):
         return list(table.items())
     if isinstance(table, np.ndarray) and table.dtype.names:
-        return [(name, pd.Series(table[name])) for name in table.dtype.names]
+        return [(name, values_of(table[name])) for name in table.dtype.names]
     if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
         import pyarrow as pa
 
@@ -115,27 +116,35 @@ def values_of(column: Any) -> list[Any]:
         return list(column.to_numpy(dtype=object, na_value=None).tolist())
     if isinstance(dtype, pd.ArrowDtype):
         return _values_of_arrow(column.array.__arrow_array__())
-    if isinstance(dtype, (pd.Float32Dtype, pd.SparseDtype)):
-        column = column.to_numpy(dtype=getattr(dtype, "subtype", np.dtype(np.float32)), na_value=np.nan)
-    if column.dtype in (np.float16, np.float32):
-        return _by_digits(np.asarray(column))
-    if column.dtype == np.longdouble:
-        return list(np.asarray(column))
-    return list(column.tolist())
+    if isinstance(dtype, pd.Float32Dtype):
+        column = column.to_numpy(dtype=np.float32, na_value=np.nan)
+    elif isinstance(dtype, pd.SparseDtype):
+        column = np.asarray(column, dtype=dtype.subtype)
+    if column.dtype in (np.float16, np.float32) and column.ndim == 1:
+        return list(_wider(np.asarray(column)).tolist())
+    # What tolist would make other types of: whole numbers of moments, narrower floats, nested lists.
+    as_scalars = column.dtype == np.longdouble or (isinstance(column, np.ndarray) and column.dtype.kind in "mM")
+    return list(column) if as_scalars or column.ndim > 1 else list(column.tolist())
 
 
 def _values_of_arrow(column: Any) -> list[Any]:
     if str(column.type) in ("halffloat", "float"):
-        return _by_digits(column.to_numpy())
+        return list(_wider(column.to_numpy()).tolist())
     try:
         return list(column.to_pylist())
     except Exception:  # noqa: BLE001 - one of them is what Python cannot hold
         return list(map(unwrapped, column))
 
 
-def _by_digits(column: Any) -> list[float]:
-    """Return floats of less than 64 bits by the digits that they show: 0.1, not 0.10000000149011612."""
-    return list(column.astype(str).astype(np.float64).tolist())
+def by_digits(value: np.floating[Any]) -> float:
+    """Return a float of less than 64 bits by the digits that it shows: 0.1, not 0.10000000149011612."""
+    return float(_wider(np.atleast_1d(value))[0])
+
+
+def _wider(floats: Any) -> Any:
+    exact = floats.astype(np.float64)
+    is_whole = (exact == np.floor(exact)) & (np.abs(exact) < _EXACT_BELOW)
+    return exact if is_whole.all() else np.where(is_whole, exact, floats.astype(str).astype(np.float64))
 
 
 def materialised(value: Any) -> Any:

@@ -18,14 +18,13 @@ import numpy as np
 
 from finlab_nb.analysis.performance import Floats
 from finlab_nb.records.metrics import METRICS
-from finlab_nb.records.rows import EquityRow, TradeRow
-from finlab_nb.records.tables import TRADE_FIELDS
+from finlab_nb.records.rows import EquityRow
 from finlab_nb.records.trade_signs import turned_sizes
 from finlab_nb.records.values import shown
 
 KINDS: Final = ("percent", "returns", "unsigned_size", "column_label", "epoch")
 
-_Columns: TypeAlias = Mapping[str, tuple[Any, ...]]
+_Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Doubt:
 def doubts(
     metrics: Mapping[str, float | None],
     extra_metrics: Mapping[str, float | None],
-    trades: Sequence[TradeRow],
+    trades: Mapping[str, Sequence[Any]],
     equity: Sequence[EquityRow],
     computed: Mapping[str, float | None],
 ) -> list[Doubt]:
@@ -69,21 +68,21 @@ def doubts(
     metrics, extra_metrics
         As the caller gave them: fractions.
     trades
-        Checked rows in the order of `TRADE_FIELDS`.
+        Checked trades by column; none if they are empty.
     equity
         Checked points in order of time.
     computed
         What the definitions give for the same equity and trades; any metric may be absent.
     """
     values = np.fromiter(map(itemgetter(1), equity), np.float64, len(equity))
-    columns = dict(zip(TRADE_FIELDS, zip(*trades, strict=True), strict=True)) if trades else {}
+    codes = trades.get("stock_code", ())
     with np.errstate(all="ignore"):
         found = [
             _percent(metrics, extra_metrics, values, computed) if metrics or extra_metrics else None,
             _returns(values) if equity else None,
-            _unsigned_size(columns) if trades else None,
-            _column_label(columns["stock_code"]) if trades else None,
-            _epoch(columns.get("entry_date", ()), equity),
+            _unsigned_size(trades) if codes else None,
+            _column_label(codes) if codes else None,
+            _epoch(trades.get("entry_date", ()), equity),
         ]
     return [doubt for doubt in found if doubt is not None]
 
@@ -267,7 +266,7 @@ _LABEL_REASONS: Final[Mapping[str | None, str]] = {
 }
 
 
-def _column_label(codes: tuple[str, ...]) -> Doubt | None:
+def _column_label(codes: Sequence[str]) -> Doubt | None:
     """Find stock codes that are labels of columns."""
     different = set(codes)
     labels: dict[str, str | None] = dict.fromkeys(different & _PRICE_COLUMNS, "price")
@@ -295,7 +294,7 @@ _EPOCH: Final = (
 )
 
 
-def _epoch(entries: tuple[str, ...], equity: Sequence[EquityRow]) -> Doubt | None:
+def _epoch(entries: Sequence[str], equity: Sequence[EquityRow]) -> Doubt | None:
     """Find numbers of seconds and the like that were read as dates in a unit that is too small."""
     if entries and all(day.startswith(_FIRST_MONTH) for day in entries):
         return Doubt("epoch", "trades[0].entry_date", entries[0], _EPOCH + _more(len(entries)))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from finlab_nb.records.days import day_or_moment, days_of_column
 from finlab_nb.records.plain import columns_of, is_missing, pairs, unwrapped, values_of
-from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, TRADE_FIELDS, Column
+from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, Column
 from finlab_nb.records.values import known_keys, listed, number, shown, text
 
 TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
@@ -25,14 +25,14 @@ _EQUITY_COLUMNS: Final = tuple(EQUITY.column(name) for name in EQUITY_FIELDS)
 _INDEX: Final = ("Index", "index")  # the field of a record that holds the index of the DataFrame it comes from
 
 
-def trades_record(trades: Any) -> list[TradeRow]:
-    """Check trades and return them as rows in the order of TRADE_FIELDS; see `StorageManager.save_iteration`."""
-    given, count = _columns("trades", trades, TRADE_FIELDS)
+def trades_columns(trades: Any) -> dict[str, list[Any]]:
+    """Check trades and return their columns, in the order of TRADE_FIELDS; see `StorageManager.save_iteration`."""
+    given, count = _columns("trades", trades, TRADE_COLUMNS)
     checked = _checked("trades", given, count, TRADE_COLUMNS)
     entries, exits, exit_prices = checked["entry_date"], checked["exit_date"], checked["exit_price"]
     if None in exits or None in exit_prices or any(map(operator.lt, exits, entries)):
         _check_exits(entries, exits, exit_prices)
-    return list(zip(*checked.values(), strict=True))
+    return checked
 
 
 def _check_exits(entries: list[str], exits: list[str | None], prices: list[float | None]) -> None:
@@ -66,18 +66,22 @@ def equity_record(equity: Any) -> list[EquityRow]:
 def _points(field: str, equity: Any) -> tuple[_Given, int]:
     """Split an equity curve into dates and values."""
     if isinstance(equity, pd.Series):
-        return {"date": equity.index.to_series(), "equity": equity}, len(equity)
+        return {"date": _dates_of(equity.index), "equity": equity}, len(equity)
     if isinstance(equity, Mapping):
         return {"date": list(equity), "equity": list(equity.values())}, len(equity)
     found, count = _table(field, equity)
     if found is None:
-        return _columns(field, equity, EQUITY_FIELDS)
+        return _columns(field, equity, _EQUITY_COLUMNS)
     if "date" not in found and isinstance(equity, pd.DataFrame) and ("equity" in found or len(found) == 1):
-        found = {"date": equity.index.to_series(), "equity": found.get("equity", next(iter(found.values())))}
+        found = {"date": _dates_of(equity.index), "equity": found.get("equity", next(iter(found.values())))}
     elif "date" in found and "equity" not in found and len(found) == 2:
         found = {"date": found.pop("date"), "equity": next(iter(found.values()))}
     known_keys(field, found, EQUITY_FIELDS)
     return found, count
+
+
+def _dates_of(index: pd.Index[Any]) -> Any:
+    return pd.Series(index) if isinstance(index, pd.DatetimeIndex) else values_of(index)
 
 
 def _table(field: str, given: Any) -> tuple[dict[Any, Any] | None, int]:
@@ -91,27 +95,29 @@ def _table(field: str, given: Any) -> tuple[dict[Any, Any] | None, int]:
     found = dict(table)
     if len(found) < len(table):
         raise ValueError(f"{field} has a column twice: {', '.join(str(name) for name, _ in table)}")
+    if not isinstance(given, pd.DataFrame):
+        found = {name: column for name, column in found.items() if name not in _INDEX}
     return found, len(table[0][1]) if table else len(given)
 
 
-def _columns(field: str, rows: Any, allowed: Sequence[str]) -> tuple[_Given, int]:
+def _columns(field: str, rows: Any, columns: Sequence[Column]) -> tuple[_Given, int]:
     """Split a table, or records, into columns; a column that no row has is absent."""
     rows = unwrapped(rows)
+    allowed = [column.name for column in columns]
     found, count = _table(field, rows)
     if found is not None:
-        if not isinstance(rows, pd.DataFrame):
-            found = {name: column for name, column in found.items() if name not in _INDEX}
         known_keys(field, found, allowed)
         return found, count
-    rows = list(listed(field, rows))
+    rows = list(listed(field, rows, "a table, or a list of records"))
     if set(map(type, rows)) == {dict} and set().union(*rows) == set(allowed):
         with contextlib.suppress(KeyError):  # a row that lacks one of the keys
-            columns = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
-            return dict(zip(allowed, map(list, columns), strict=True)), len(rows)
-    return _columns_of_records(field, rows, allowed), len(rows)
+            values = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
+            return dict(zip(allowed, map(list, values), strict=True)), len(rows)
+    return _columns_of_records(field, rows, columns), len(rows)
 
 
-def _columns_of_records(field: str, rows: list[Any], allowed: Sequence[str]) -> _Given:
+def _columns_of_records(field: str, rows: list[Any], columns: Sequence[Column]) -> _Given:
+    allowed = [column.name for column in columns]
     keys: set[object] = set()
     records = []
     for i, row in enumerate(rows):
@@ -126,6 +132,13 @@ def _columns_of_records(field: str, rows: list[Any], allowed: Sequence[str]) -> 
             known_keys(f"{field}[{i}]", record, allowed)
             keys.update(record)
         records.append(record)
+    for column in columns:
+        if column.required and column.name in keys:
+            for i, record in enumerate(records):
+                if column.name not in record:
+                    raise ValueError(
+                        f"{field}[{i}] has no {column.name!r}; its fields are {', '.join(map(str, record))}"
+                    )
     return {name: [record.get(name) for record in records] for name in allowed if name in keys}
 
 

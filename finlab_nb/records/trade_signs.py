@@ -8,7 +8,7 @@ fractions of turnover: what was bought plus what was sold.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +41,7 @@ _POINT_TRADES: Final = 4
 _ONE_POINT: Final = (0.5, 2)
 
 
-def turned_sizes(columns: Mapping[str, tuple[Any, ...]]) -> list[int]:
+def turned_sizes(columns: Mapping[str, Sequence[Any]]) -> list[int]:
     """Return the rows of closed trades whose size seems to have the wrong sign.
 
     Parameters
@@ -103,7 +103,7 @@ def _middle(values: Floats) -> float:
     return float(np.partition(values, middle)[middle])
 
 
-def _points(codes: tuple[Any, ...], rows: NDArray[np.intp], move: Floats, outcome: Floats) -> Floats | float:
+def _points(codes: Sequence[Any], rows: NDArray[np.intp], move: Floats, outcome: Floats) -> Floats | float:
     """Return the currency of one point for each trade: one for all, or by stock code; NaN where it is unknown."""
     if _ONE_POINT[0] <= np.abs(outcome).sum() / np.abs(move).sum() <= _ONE_POINT[1]:
         return 1.0

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from finlab_nb.records.plain import is_missing, pairs, unwrapped
+from finlab_nb.records.plain import by_digits, is_missing, pairs, unwrapped
 
 # What `load_iteration` adds to a row; accepted and ignored, so that a loaded iteration can be saved again.
 KEYS_OF_ROWS: Final = frozenset(
@@ -137,7 +137,7 @@ def _held_number(value: object) -> int | float | Decimal | np.longdouble | None:
     if isinstance(held, np.integer):
         return int(held)
     if isinstance(held, (np.float16, np.float32)):
-        return float(str(held))
+        return by_digits(held)
     return float(held) if isinstance(held, float) else held  # float64 compares as numpy does: 2**63 == 2**63 - 1
 
 

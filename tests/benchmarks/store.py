@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Final
 
 import finlab_nb as fl
-from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
+from finlab_nb.records import TRADE_FIELDS, new_id, trades_columns
 from tests.benchmarks.book import TRADES_OF_RUN, Book, Runs, remove, working_copy
 from tests.benchmarks.table import Row, Target
 from tests.benchmarks.timing import milliseconds, side_by_side, typical
@@ -214,7 +214,7 @@ def _same_schema(book: Book) -> Iterator[tuple[sqlite3.Connection, str]]:
 
 def _rows(trades: Any) -> list[tuple[Any, ...]]:
     run_id = new_id()
-    return [(run_id, *row) for row in trades_record(trades)]
+    return [(run_id, *row) for row in zip(*trades_columns(trades).values(), strict=True)]
 
 
 def _bare_save(connection: sqlite3.Connection, runs: Runs) -> float:

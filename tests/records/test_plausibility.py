@@ -33,7 +33,12 @@ def found(
     days = np.datetime64("2024-01-02") + np.arange(len(equity))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return doubts(metrics or {}, extra or {}, trades, list(zip(map(str, days), equity, strict=True)), computed)
+        points = list(zip(map(str, days), equity, strict=True))
+        return doubts(metrics or {}, extra or {}, by_column(trades), points, computed)
+
+
+def by_column(trades: Sequence[Trade]) -> dict[str, Sequence[Any]]:
+    return dict(zip(TRADE_FIELDS, zip(*trades, strict=True), strict=True)) if trades else {}
 
 
 def trade(
@@ -350,7 +355,10 @@ def test_the_demo_gives_no_doubt(demo_lab: fl.Lab) -> None:
         curve = demo_lab.equity([iteration_id]).iloc[:, 0].dropna()
         points = list(zip(curve.index.strftime("%Y-%m-%d"), curve.tolist(), strict=True))
         metrics = loaded["metrics"]
-        assert doubts(metrics, loaded["extra_metrics"], rows, points, {name: metrics[name] for name in METRICS}) == []
+        assert (
+            doubts(metrics, loaded["extra_metrics"], by_column(rows), points, {name: metrics[name] for name in METRICS})
+            == []
+        )
 
 
 @st.composite
@@ -447,15 +455,15 @@ def test_real_codes_are_not_doubted(codes: list[str]) -> None:
 def test_milliseconds_read_as_nanoseconds_are_doubted() -> None:
     read = pd.to_datetime([1672580700000, 1672588860000]).astype("datetime64[us]").strftime("%Y-%m-%dT%H:%M:%S.%f")
     row = dict(zip(TRADE_FIELDS, trade(), strict=True)) | {"entry_date": read[0], "exit_date": read[1]}
-    [doubt] = doubts({}, {}, [tuple(row.values())], [], {})
+    [doubt] = doubts({}, {}, by_column([tuple(row.values())]), [], {})
     assert (doubt.kind, doubt.field, doubt.value) == ("epoch", "trades[0].entry_date", read[0])
     assert "unit='ms'" in doubt.reason
-    [doubt] = doubts({}, {}, [], [(read[0], 100.0), (read[1], 101.0)], {})
+    [doubt] = doubts({}, {}, {}, [(read[0], 100.0), (read[1], 101.0)], {})
     assert (doubt.kind, doubt.field) == ("epoch", "equity[0].date")
 
 
 def test_a_curve_from_1970_on_is_not_doubted() -> None:
-    assert doubts({}, {}, [], [("1970-01-02", 92.06), ("1970-01-05", 93.0), ("1970-02-02", 91.0)], {}) == []
+    assert doubts({}, {}, {}, [("1970-01-02", 92.06), ("1970-01-05", 93.0), ("1970-02-02", 91.0)], {}) == []
 
 
 def test_the_cost_of_looking_is_linear() -> None:

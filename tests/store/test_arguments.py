@@ -43,7 +43,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (_trade(stock_code="a\0b"), r"trades\[1\]\.stock_code is 'a\\x00b'; it must be text without NUL .* position 1"),
     (_trade(stock_code="\ud800"), r"trades\[1\]\.stock_code is .*; it must be Unicode text, .* half a surrogate"),
     (_trade(price=1), r"trades\[1\] has the unknown field 'price'; allowed are stock_code, entry_date"),
-    ({"trades": "many"}, r"trades is 'many' \(str\); it must be a list"),
+    ({"trades": "many"}, r"trades is 'many' \(str\); it must be a table"),
     ({"trades": [1]}, r"trades\[0\] is 1; it must be a dict"),
     ({"trades": pd.DataFrame({"ticker": ["A"]})}, r"trades has the unknown field 'ticker'"),
     ({"metrics": {"win_rate": 1.4}}, r"metrics\.win_rate is 1\.4; it must be a fraction from 0 to 1"),
