@@ -44,15 +44,14 @@ _MAKE_STRATEGY: Final = """
     INSERT OR IGNORE INTO original_strategies (strategy_id, name, code, created_at)
     VALUES (?, ?, CAST(? AS TEXT), NULL)"""
 _REPEATED_NUMBERS: Final = """
-    SELECT row_id, strategy_id, iteration_number FROM (
+    SELECT row_id, iteration_number, largest + row_number() OVER (PARTITION BY strategy_id ORDER BY row_id) FROM (
         SELECT rowid AS row_id, strategy_id, iteration_number,
-               row_number() OVER (PARTITION BY strategy_id, iteration_number ORDER BY rowid) AS place
+               row_number() OVER (PARTITION BY strategy_id, iteration_number ORDER BY rowid) AS place,
+               max(iif(typeof(iteration_number) = 'integer', iteration_number, 0))
+                   OVER (PARTITION BY strategy_id) AS largest
         FROM original_iterations)
     WHERE place > 1 ORDER BY row_id"""
-_RENUMBER: Final = """
-    UPDATE original_iterations SET iteration_number = 1 + (
-        SELECT coalesce(max(iteration_number), 0) FROM original_iterations
-        WHERE strategy_id = ? AND typeof(iteration_number) = 'integer') WHERE rowid = ?"""
+_RENUMBER: Final = "UPDATE original_iterations SET iteration_number = ? WHERE rowid = ?"
 _OLDER_METRICS: Final = """
     SELECT * FROM original_metrics AS m
     WHERE EXISTS (SELECT 1 FROM original_metrics AS newer
@@ -120,8 +119,8 @@ def _complete_keys(connection: sqlite3.Connection) -> None:
     for table, row_id, column, missing, code in fetched(connection, _MISSING_STRATEGIES):
         connection.execute(_MAKE_STRATEGY, (missing, missing, code))
         note(table, row_id, column, missing, "no strategy has this id; one was made")
-    for row_id, strategy_id, number in fetched(connection, _REPEATED_NUMBERS):
-        connection.execute(_RENUMBER, (strategy_id, row_id))
+    for row_id, number, free in fetched(connection, _REPEATED_NUMBERS):
+        connection.execute(_RENUMBER, (free, row_id))
         note("iterations", row_id, "iteration_number", number, "another iteration of the strategy has this number")
     for row in fetched(connection, _OLDER_METRICS):
         values = dict(zip(ORIGINAL_TABLES["metrics"], row, strict=True))

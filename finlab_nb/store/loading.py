@@ -43,7 +43,7 @@ _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
 def strategy(connection: sqlite3.Connection, strategy_id: str) -> dict[str, Any]:
     """Return one strategy version."""
-    return strategy_of(strategy_row(connection, strategy_id, on_broken=_warn_of_broken_text))
+    return strategy_of(strategy_row(connection, strategy_id, on_broken=warn_of_broken_text))
 
 
 def strategy_row(connection: sqlite3.Connection, strategy_id: str, on_broken: Callable[[], None] | None = None) -> Row:
@@ -56,13 +56,13 @@ def strategy_row(connection: sqlite3.Connection, strategy_id: str, on_broken: Ca
 
 def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     """Return the strategy versions of this very name, the oldest first."""
-    rows = fetched(connection, _STRATEGIES_BY_NAME, (name,), on_broken=_warn_of_broken_text)
+    rows = fetched(connection, _STRATEGIES_BY_NAME, (name,), on_broken=warn_of_broken_text)
     return [strategy_of(row) for row in rows]
 
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
     """Return one iteration with everything that belongs to it."""
-    return iteration_of(iteration_rows(connection, iteration_id, on_broken=_warn_of_broken_text))
+    return iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
 
 
 def iteration_rows(
@@ -88,11 +88,11 @@ def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
         iteration_of(
             {"iterations": [row]}
             | {
-                table: fetched(connection, query, row[:1], on_broken=_warn_of_broken_text)
+                table: fetched(connection, query, row[:1], on_broken=warn_of_broken_text)
                 for table, query in _FIGURES.items()
             }
         )
-        for row in fetched(connection, _HISTORY, (strategy_id,), on_broken=_warn_of_broken_text)
+        for row in fetched(connection, _HISTORY, (strategy_id,), on_broken=warn_of_broken_text)
     ]
 
 
@@ -155,7 +155,8 @@ def _json(table: str, row_id: object, column: str, stored: Any, kind: type, *, w
     return None
 
 
-def _warn_of_broken_text() -> None:
+def warn_of_broken_text() -> None:
+    """Warn that text which is no UTF-8 is given as bytes."""
     warn_caller(
         "another program has stored text that is no UTF-8; it is given as bytes, and store.check() lists all such "
         "values",

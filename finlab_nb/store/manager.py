@@ -348,7 +348,8 @@ class StorageManager:
         Parameters
         ----------
         words
-            Words, or parts of words, with spaces between them.
+            Words, or parts of words, with spaces between them. The first 32 are marked in the snippet; the first 32 of
+            three letters or more decide which match is best.
         limit
             At most this many versions.
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from finlab_nb.errors import StrategyNotFoundError
+from finlab_nb.store.broken_text import fetched
+from finlab_nb.store.loading import warn_of_broken_text
 
 _LEAST_INDEXED: Final = 3  # a trigram
+# Bounds for what the index is asked for and the snippet marks: ranking takes time in the square of the words, and both
+# compare a word with the text at every place.
+_MOST_RANKED: Final = 32
+_LONGEST_RANKED: Final = 200
+_MOST_SOUGHT_SINGLY: Final = 64
 _CONTEXT: Final = 60
 _FIELDS: Final = ("strategy_id", "name", "created_at", "parent_strategy_id")
 _COLUMNS: Final = ", ".join(f"s.{name}" for name in _FIELDS)
+_HAS_WORDS: Final = "has_words(CAST(s.name AS BLOB), CAST(s.code AS BLOB))"  # Python refuses text that is no UTF-8
 _MATCHING: Final = f"""
     SELECT {_COLUMNS}, s.code FROM strategies_search AS found JOIN strategies AS s ON s.rowid = found.rowid
-    WHERE strategies_search MATCH ?{{short}}
+    WHERE strategies_search MATCH ? AND {{others}}
     ORDER BY bm25(strategies_search, 10.0, 1.0), s.created_at DESC, s.strategy_id LIMIT ?"""
 _CONTAINING: Final = f"""
-    SELECT {_COLUMNS}, s.code FROM strategies AS s WHERE true{{short}}
+    SELECT {_COLUMNS}, s.code FROM strategies AS s WHERE {{others}}
     ORDER BY s.created_at DESC, s.strategy_id LIMIT ?"""
-_SHORT: Final = " AND (s.name LIKE ? ESCAPE '\\' OR s.code LIKE ? ESCAPE '\\')"
 _FAMILY: Final = f"""
     WITH RECURSIVE
         ancestors (id) AS (
@@ -36,36 +43,39 @@ _FAMILY: Final = f"""
 def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[dict[str, Any]]:
     """Return the strategies that have all the words in name or code, best match first, with a snippet.
 
-    The full-text index finds words of three letters or more; shorter ones, such as most Chinese words, are then looked
-    for in what it found.
+    The full-text index is asked for the first words of three letters or more. All else is then looked for in what it
+    found: shorter words, such as most Chinese ones, further words, and very long ones as a whole.
     """
-    indexed = [word for word in words if len(word) >= _LEAST_INDEXED]
-    looked_for = [_like(word) for word in words if len(word) < _LEAST_INDEXED]
-    values: list[Any] = [pattern for pattern in looked_for for _ in range(2)]
-    query = _CONTAINING
-    if indexed:
-        query = _MATCHING
-        values.insert(0, " AND ".join(f'"{word.replace(chr(34), chr(34) * 2)}"' for word in indexed))
-    rows = connection.execute(query.format(short=_SHORT * len(looked_for)), (*values, limit)).fetchall()
-    return [dict(zip(_FIELDS, row, strict=False)) | _snippet(row[-1], row[1], words) for row in rows]
+    wanted = list(dict.fromkeys(words))
+    ranked = [word[:_LONGEST_RANKED] for word in wanted if len(word) >= _LEAST_INDEXED][:_MOST_RANKED]
+    others = set(wanted).difference(ranked)
+    connection.create_function("has_words", 2, _has_words(others))
+    query = (_MATCHING if ranked else _CONTAINING).format(others=_HAS_WORDS if others else "true")
+    phrases = [" AND ".join(f'"{word.replace(chr(34), chr(34) * 2)}"' for word in ranked)] if ranked else []
+    rows = fetched(connection, query, (*phrases, limit), on_broken=warn_of_broken_text)
+    pattern = _any_of([word[:_LONGEST_RANKED] for word in wanted[:_MOST_RANKED]])
+    return [dict(zip(_FIELDS, row, strict=False)) | _snippet(_text(row[-1]), _text(row[1]), pattern) for row in rows]
 
 
 def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, Any]]:
     """Return a strategy with its ancestors, oldest first, and its descendants, each after its parent."""
     rows = [
-        dict(zip((*_FIELDS, "iterations"), row, strict=True)) for row in connection.execute(_FAMILY, (strategy_id,))
+        dict(zip((*_FIELDS, "iterations"), row, strict=True))
+        for row in fetched(connection, _FAMILY, (strategy_id,), on_broken=warn_of_broken_text)
     ]
     family = {row["strategy_id"]: row for row in rows}
     if strategy_id not in family:
         raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
-    line = [family[strategy_id]]
-    while (parent := family.get(line[-1]["parent_strategy_id"])) is not None and parent not in line:
-        line.append(parent)
-    ordered = [row | {"depth": -place} for place, row in enumerate(line)][::-1]
+    line: dict[str, dict[str, Any]] = {}  # an adopted file may hold a cycle of parents
+    ancestor = strategy_id
+    while ancestor in family and ancestor not in line:
+        line[ancestor] = family[ancestor]
+        ancestor = line[ancestor]["parent_strategy_id"]
+    ordered = [row | {"depth": -place} for place, row in enumerate(line.values())][::-1]
     children: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         children.setdefault(row["parent_strategy_id"], []).append(row)
-    known = {row["strategy_id"] for row in line}  # an adopted file may hold a cycle of parents
+    known = set(line)
     waiting = [(row, 1) for row in reversed(children.get(strategy_id, []))]
     while waiting:
         row, depth = waiting.pop()
@@ -76,13 +86,36 @@ def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     return ordered
 
 
-def _like(word: str) -> str:
-    return "%" + re.sub(r"([\\%_])", r"\\\1", word) + "%"
+def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
+    """Return what tells whether a strategy has all the words in name or code, ignoring case."""
+    by_length: dict[int, set[str]] = {}
+    for word in map(str.casefold, words):
+        by_length.setdefault(len(word), set()).add(word)
+
+    def has_words(name: bytes, code: bytes) -> bool:
+        text = f"{_text(name)}\0{_text(code)}".casefold()
+        return all(_has_all(text, length, group) for length, group in by_length.items())
+
+    return has_words
 
 
-def _snippet(code: str, name: str, words: Sequence[str]) -> dict[str, Any]:
+def _has_all(text: str, length: int, words: set[str]) -> bool:
+    """Tell whether text has all words of a length; many are sought at once, in one pass through the text."""
+    if len(words) <= _MOST_SOUGHT_SINGLY:
+        return all(word in text for word in words)
+    return not words.difference(text[at : at + length] for at in range(len(text)))
+
+
+def _text(stored: str | bytes) -> str:
+    return stored if isinstance(stored, str) else stored.decode(errors="replace")
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
+
+
+def _snippet(code: str, name: str, pattern: re.Pattern[str]) -> dict[str, Any]:
     """Return the line of the code, or else the name, that has a word, with the words marked by «»."""
-    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)), re.IGNORECASE)
     match = pattern.search(code)
     if match is None:
         return {"line": None, "snippet": pattern.sub(r"«\g<0>»", name)}

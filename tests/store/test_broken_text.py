@@ -47,6 +47,23 @@ def test_text_that_is_no_utf8_loads_as_bytes_with_a_warning(store: fl.StorageMan
     }
 
 
+def test_search_and_lineage_give_text_that_is_no_utf8_as_bytes(store: fl.StorageManager, run: str) -> None:
+    strategy = store.load_iteration(run)["strategy_id"]
+    child = store.save_strategy_version("child", "code", parent_strategy_id=strategy)
+    spoilt(
+        store.path,
+        f"UPDATE strategies SET name = CAST(x'61ff' AS TEXT), code = CAST(x'ff0a636f646520' AS TEXT) "
+        f"WHERE strategy_id = '{strategy}'",
+    )
+    for words in ("code", "co", "cod od"):
+        with pytest.warns(fl.BadDataWarning, match="no UTF-8"):
+            found = {one["strategy_id"]: one for one in store.search_strategies(words)}
+        assert (found[strategy]["name"], found[strategy]["line"]) == (b"a\xff", 2)
+        assert (found[child]["name"], found[child]["line"]) == ("child", 1)
+    with pytest.warns(fl.BadDataWarning, match="no UTF-8"):
+        assert [one["name"] for one in store.lineage(child)] == [b"a\xff", "child"]
+
+
 @pytest.mark.parametrize(
     ("statement", "column"),
     [

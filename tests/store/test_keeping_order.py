@@ -135,6 +135,30 @@ def test_search_finds_chinese_of_any_length(store: fl.StorageManager) -> None:
     assert _found(store, "量動") == []
 
 
+def test_search_takes_any_number_of_words_of_any_length(store: fl.StorageManager) -> None:
+    short = [chr(0x4E00 + i) for i in range(1200)]
+    long = [f"word{i}" for i in range(1200)]
+    store.save_strategy_version("all", f"{''.join(short)} {' '.join(long)} {'ab' * 5000}")
+    store.save_strategy_version("all but the last", f"{''.join(short[:-1])} {' '.join(long[:-1])} {'ab' * 4999}")
+    for words in (short, ["word0", *short], long, [one.upper() for one in long], ["ab" * 5000], [*short, *long]):
+        assert _found(store, " ".join(words)) == ["all"], words[:3]
+    for words in (short[:-1], ["word0", *short[:-1]], long[:-1], ["ab" * 4999], [*short[:-1], *long[:-1]]):
+        assert sorted(_found(store, " ".join(words))) == ["all", "all but the last"], words[:3]
+
+
+def test_a_word_given_twice_counts_once(store: fl.StorageManager) -> None:
+    store.save_strategy_version("mean", "close " * 9)
+    store.save_strategy_version("close", "mean " * 9)
+    assert store.search_strategies("mean close " * 600) == store.search_strategies("mean close")
+
+
+def test_short_words_ignore_case_in_every_script(store: fl.StorageManager) -> None:
+    store.save_strategy_version("Δ hedge", "ÄB = 1")
+    for words in ("δ", "äb", "Äb he", "=", "Δ ä"):
+        assert _found(store, words) == ["Δ hedge"], words
+    assert _found(store, "γ") == []
+
+
 def test_search_takes_every_sign_as_a_letter(store: fl.StorageManager) -> None:
     code = "a = b[\"c%d_e\"] OR (NOT x) -- * 'quoted'; DROP TABLE strategies"
     store.save_strategy_version("signs", code)

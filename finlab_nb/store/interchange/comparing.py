@@ -100,18 +100,26 @@ def _iteration(record: Iteration) -> dict[str, Any]:
 
 
 def _refuse_difference(path: str, given: Any, stored: Any) -> None:
-    if given == stored and type(given) is type(stored) and not isinstance(given, (dict, list)):
-        return
+    difference = _difference(given, stored)
+    if difference is not None:
+        raise ValueError(f"{path}{difference}; nothing was imported")
+
+
+def _difference(given: Any, stored: Any) -> str | None:
+    """Return place and kind of the first difference, if any; keys may be long, so that no path is made before."""
     if isinstance(given, dict) and isinstance(stored, dict):
         for name in dict.fromkeys((*given, *stored)):
-            _refuse_difference(f"{path}.{name}", given.get(name, _ABSENT), stored.get(name, _ABSENT))
+            if found := _difference(given.get(name, _ABSENT), stored.get(name, _ABSENT)):
+                return f".{name}{found}"
     elif isinstance(given, list) and isinstance(stored, list):
         if len(given) != len(stored):
-            raise ValueError(f"{path} has {len(given)} items, but {len(stored)} are stored; nothing was imported")
+            return f" has {len(given)} items, but {len(stored)} are stored"
         for i, (one, other) in enumerate(zip(given, stored, strict=True)):
-            _refuse_difference(f"{path}[{i}]", one, other)
-    else:
-        raise ValueError(f"{path} is {_shown(given)}, but {_shown(stored)} is stored; nothing was imported")
+            if found := _difference(one, other):
+                return f"[{i}]{found}"
+    elif given != stored or type(given) is not type(stored):
+        return f" is {_shown(given)}, but {_shown(stored)} is stored"
+    return None
 
 
 def _shown(value: object) -> str:

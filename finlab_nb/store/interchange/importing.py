@@ -27,9 +27,8 @@ _MODES: Final = ("copy", "merge")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
-_LINK_SUGGESTION: Final = """
-    UPDATE suggestions SET applied_iteration_id = ? WHERE suggestion_id = (
-        SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id LIMIT 1 OFFSET ?)"""
+_SUGGESTIONS: Final = "SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id"
+_LINK_SUGGESTION: Final = "UPDATE suggestions SET applied_iteration_id = ? WHERE suggestion_id = ?"
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ class _Storing:
     same: set[str]
     strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
     iteration_ids: dict[str, str] = field(default_factory=dict)
-    links: list[tuple[str, int, str]] = field(default_factory=list)
+    links: list[tuple[int, str]] = field(default_factory=list)  # suggestion, and what applied it as in the file
     broken: Counter[str] = field(default_factory=Counter)  # by column
 
     def store_strategies(self) -> None:
@@ -152,8 +151,10 @@ class _Storing:
             saving.insert_iteration(self.connection, stored, iteration.as_stored)
         for table in {name if name in TABLES else "iterations" for name in iteration.as_stored}:
             self._count_broken(table, own)
-        links = enumerate(iteration.applied_iteration_ids)
-        self.links.extend((own, i, other) for i, other in links if other is not None)
+        if any(iteration.applied_iteration_ids):
+            suggestions = (suggestion for (suggestion,) in self.connection.execute(_SUGGESTIONS, (own,)))
+            links = zip(suggestions, iteration.applied_iteration_ids, strict=True)
+            self.links.extend((suggestion, other) for suggestion, other in links if other is not None)
 
     def _is_there(self, path: str, iteration: ImportedIteration) -> bool:
         if iteration.record.iteration_id in self.same:
@@ -162,12 +163,12 @@ class _Storing:
 
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
-        for iteration_id, position, applied in self.links:
+        for suggestion_id, applied in self.links:
             target = self.iteration_ids.get(applied)
             if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
                 target = applied
             if target is not None:
-                self.connection.execute(_LINK_SUGGESTION, (target, iteration_id, position))
+                self.connection.execute(_LINK_SUGGESTION, (target, suggestion_id))
 
     def _count_broken(self, table: str, owner: str) -> None:
         self.broken.update(check.broken_values(self.connection, TABLES[table], owner))

@@ -224,7 +224,8 @@ class Reading:
             if name not in value:
                 hint = "; an unknown value is null" if kind in self.version.rows else ""
                 raise ValueError(f"{path}.{name} is missing{hint}")
-        unknown = [name for name in value if name not in fields.names and name not in fields.passed_over]
+        known = {*fields.names, *fields.passed_over}
+        unknown = dict.fromkeys(name for name in value if name not in known)
         for name in unknown:
             self.pass_over(path, kind, name, fields.names)
         return {name: item for name, item in value.items() if name not in unknown}
