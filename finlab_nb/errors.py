@@ -57,7 +57,7 @@ class QueryError(StorageError, ValueError):
 
 
 class BadDataWarning(UserWarning):
-    """Values that another program wrote were not numbers, dates or JSON; `StorageManager.check()` lists them."""
+    """Values that another program wrote break the rules and are missing; `StorageManager.check()` lists them."""
 
 
 class NewerFormatWarning(UserWarning):

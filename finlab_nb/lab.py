@@ -28,8 +28,8 @@ class Lab:
 
     Every DataFrame shows one moment of the database, the newest, including what other processes have written. An empty
     answer has the same columns and dtypes as a full one. The dtype ``str`` in the descriptions below is Arrow-backed
-    text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote and that cannot be
-    read are missing; one BadDataWarning per answer counts them.
+    text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote and that a save
+    would refuse are missing; one BadDataWarning per answer counts them.
 
     A lab can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
     arguments, and opens the database anew. ``":memory:"`` raises StorePicklingError, because it is private to its

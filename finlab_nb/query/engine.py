@@ -65,7 +65,7 @@ class _Copy:
     stamps: dict[int, int] = field(default_factory=dict)
     seen: int = _LEAST_ROWID - 1  # the last rowid at that moment
     loaded: bool = False  # whether the delta holds what no segment holds
-    has_bad_values: bool = False  # whether there may be values that could not be read
+    has_bad_values: bool = False  # whether there may be values that broke the rules
 
     def stale(self, segment: Segment) -> set[int]:
         return segment.stale_buckets(self.stamps)
@@ -224,14 +224,14 @@ class Engine:
         return self._folder
 
     def bad_values(self, views: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Return how many values of each column are missing because they could not be read, as a question sees them."""
+        """Return how many values of each column are missing because they broke the rules, as a question sees them."""
         affected = [copy.table for name, copy in self._copies.items() if copy.has_bad_values and name in tables]
         counts = {table.name: delta.bad_values(views, table) for table in affected}
         return {name: columns for name, columns in counts.items() if columns}
 
     @property
     def has_bad_values(self) -> bool:
-        """Whether any table may hold values that could not be read."""
+        """Whether any table may hold values that broke the rules."""
         return any(copy.has_bad_values for copy in list(self._copies.values()))
 
     def segments(self) -> list[Segment]:

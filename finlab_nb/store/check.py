@@ -7,20 +7,28 @@ came in past them, and names table, row and column.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
-from finlab_nb.records.tables import TABLES, Column, Table
+from finlab_nb.records.tables import TABLES, Column, Kind, Table
 from finlab_nb.store import watch
 from finlab_nb.store.broken_text import decoded, fetched
 
 _NOTES: Final = "SELECT table_name, row_id, column_name, original, problem FROM adoption_notes ORDER BY note_id LIMIT ?"
-# SQLite does not ask whether text is UTF-8, so Python does: where there is anything beyond ASCII.
-_TEXTS: Final = ("text", "object", "array")
+# SQLite does not ask whether text is UTF-8, so Python does: where there is anything beyond ASCII. Nor does it ask
+# whether the escapes in JSON are text: the halves of a surrogate pair must stand together.
 _IS_UTF8: Final = (
     "CASE WHEN {0} GLOB '*[^' || char(1) || '-' || char(127) || ']*' THEN is_utf8(CAST({0} AS BLOB)) ELSE 1 END"
 )
+_IS_UNICODE: Final = "CASE WHEN {0} GLOB '*\\u[dD][89a-fA-F]*' THEN is_unicode({0}) ELSE 1 END"
+_ESCAPE: Final = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.")  # the group: half a pair
+_FURTHER: Final[dict[Kind, tuple[str, ...]]] = {
+    "text": (_IS_UTF8,),
+    "object": (_IS_UTF8, _IS_UNICODE),
+    "array": (_IS_UTF8, _IS_UNICODE),
+}
 _ORPHANS: Final = 'SELECT "table", "rowid", parent, fkid FROM pragma_foreign_key_check LIMIT ?'
 _FOREIGN_KEYS: Final = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ?'
 
@@ -44,7 +52,7 @@ def broken_values(connection: sqlite3.Connection, table: Table, owner: str) -> d
     """Return how many values of an owner's rows break a rule, by table and column, where there are any."""
     columns = _checked_columns(table)
     sums = ", ".join(f"total({_broken(column)})" for column in columns)
-    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    _define_functions(connection)
     (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {table.owner} = ?", (owner,))
     return {f"{table.name}.{one.name}": int(count) for one, count in zip(columns, counts, strict=True) if count}
 
@@ -54,7 +62,7 @@ def _broken_rules(connection: sqlite3.Connection, table: Table, limit: int) -> I
     broken = [_broken(column) for column in columns]
     listed = ", ".join((*(column.name for column in columns), *broken))
     query = f"SELECT rowid, {listed} FROM {table.name} WHERE {' OR '.join(broken)} LIMIT ?"
-    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    _define_functions(connection)
     for row_id, *cells in fetched(connection, query, (limit,)):
         values, flags = cells[: len(columns)], cells[len(columns) :]
         for column, value, is_broken in zip(columns, values, flags, strict=True):
@@ -69,14 +77,24 @@ def _checked_columns(table: Table) -> list[Column]:
 
 def _broken(column: Column) -> str:
     condition = column.rule.condition.format(column.name)
-    if column.rule.kind in _TEXTS and not column.rule.words:
-        condition = f"({condition}) AND {_IS_UTF8.format(column.name)}"
+    # Asked one after the other: a later condition may be an error where an earlier one is not met.
+    for further in _FURTHER.get(column.rule.kind, ()):
+        condition = f"CASE WHEN {condition} THEN {further.format(column.name)} END"
     met = f"ifnull({condition}, 0)"
     return f"({column.name} IS NOT NULL AND NOT {met})" if column.nullable else f"(NOT {met})"
 
 
+def _define_functions(connection: sqlite3.Connection) -> None:
+    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    connection.create_function("is_unicode", 1, _is_unicode, deterministic=True)
+
+
 def _is_utf8(raw: bytes) -> bool:
     return isinstance(decoded(raw), str)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any(_ESCAPE.findall(text))
 
 
 def _missing_owners(connection: sqlite3.Connection, limit: int) -> Iterator[tuple[Any, ...]]:

@@ -678,9 +678,10 @@ class StorageManager:
     # Maintaining --------------------------------------------------------------------------------------------------
 
     def check(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """Return the stored values that today's rules would not accept; they are kept, but NULL in DataFrames.
+        """Return the stored values that today's rules would not accept.
 
-        Such values come from other programs that write to the file, or from a file of the original layer.
+        They are kept, but NULL in DataFrames, except ids. Such values come from other programs that write to the file,
+        or from a file of the original layer.
 
         Parameters
         ----------

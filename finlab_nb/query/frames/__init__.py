@@ -17,8 +17,8 @@ __all__ = ["Frames"]
 class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
     """Answers from one store, each showing its newest moment; `Lab` describes each question.
 
-    Values that another program wrote and that are not numbers, dates or JSON are missing in an answer; one
-    BadDataWarning per answer counts them.
+    Values that another program wrote and that a save would refuse are missing in an answer; one BadDataWarning per
+    answer counts them.
 
     Parameters
     ----------

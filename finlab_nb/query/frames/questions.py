@@ -135,7 +135,7 @@ class Questions:
         return self._engine
 
     def ask(self, question: Callable[[Views], Answer]) -> Answer:
-        """Answer a question about the newest moment, and warn if values of its tables could not be read."""
+        """Answer a question about the newest moment, and warn if values of its tables broke the rules."""
         lost: dict[str, dict[str, int]] = {}
 
         def asked(connection: duckdb.DuckDBPyConnection) -> Answer:
@@ -152,7 +152,7 @@ class Questions:
         return answer
 
     def warn_of_lost_values(self, tables: Sequence[str]) -> None:
-        """Warn if values of some tables could not be read."""
+        """Warn if values of some tables broke the rules."""
         lost = self._engine.answer(lambda connection: self._engine.bad_values(connection, tables))
         if lost:
             _warn(lost)
@@ -229,8 +229,8 @@ def _warn(lost: Mapping[str, Mapping[str, int]]) -> None:
         f"{table} ({', '.join(f'{column} {count}' for column, count in columns.items())})"
         for table, columns in lost.items()
     ]
-    message = (
-        f"{total} {'value' if total == 1 else 'values'} that another program wrote could not be read and "
-        f"{'is' if total == 1 else 'are'} missing: {'; '.join(parts)}; lab.store.check() names the rows"
-    )
+    counted = "1 value that another program wrote breaks the rules and is missing"
+    if total != 1:
+        counted = f"{total} values that another program wrote break the rules and are missing"
+    message = f"{counted}: {'; '.join(parts)}; lab.store.check() names the rows and the rules"
     warn(message, BadDataWarning)
