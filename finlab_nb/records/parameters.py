@@ -54,7 +54,10 @@ def parameters_text(field: str, value: object, *, exact: bool = False) -> str:
 def json_text(field: str, value: object, *, exact: bool = False) -> str:
     """Return a value as JSON text; see `parameters_text`."""
     if exact:
-        _refuse_other_than_json(field, value)
+        try:
+            _refuse_other_than_json(value)
+        except ValueError as error:
+            raise ValueError(f"{field}{error}") from error
     return json.dumps(value if exact else plain(value), ensure_ascii=False)
 
 
@@ -74,17 +77,20 @@ def plain(value: Any, within: Within = ()) -> Any:
     return _form(value, within)
 
 
-def _refuse_other_than_json(field: str, value: Any) -> None:
+def _refuse_other_than_json(value: Any) -> None:
+    """Refuse what is not JSON's own; the message begins with the way to it, written only then: keys may be long."""
     if isinstance(value, str):
-        text(field, value)
+        text("", value)
     elif isinstance(value, float):
-        number(field, value)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_other_than_json(f"{field}.{text(field, key)}", item)
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            _refuse_other_than_json(f"{field}[{i}]", item)
+        number("", value)
+    elif isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(key, str):
+                text("", key)
+            try:
+                _refuse_other_than_json(item)
+            except ValueError as error:
+                raise ValueError(f".{key}{error}" if isinstance(value, dict) else f"[{key}]{error}") from error
 
 
 # Forms ----------------------------------------------------------------------------------------------------------------

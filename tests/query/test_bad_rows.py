@@ -438,7 +438,7 @@ def spoilt(lab: fl.Lab, request: pytest.FixtureRequest) -> tuple[fl.Lab, list[st
         "UPDATE equity SET equity = 9e999 WHERE equity_id = 1",
         "UPDATE metrics SET annualized_return = 9e999, sharpe_ratio = 9e999, max_drawdown = 0.3, win_rate = 1.5, "
         "total_trades = -1 WHERE metric_id = 1",
-        f"UPDATE extra_metrics SET value = 9e999 WHERE iteration_id = '{ids[0]}'",
+        f"UPDATE extra_metrics SET value = 9e999 WHERE iteration_id = '{ids[0]}' AND name = 'alpha'",
         "UPDATE suggestions SET priority = 'urgent', status = 'done', description = '' WHERE suggestion_id = 1",
         f"UPDATE iterations SET iteration_number = 0, starred = 7, parameters = '[1]', note = 'a' || char(0) "
         f"WHERE iteration_id = '{ids[0]}'",
@@ -470,7 +470,7 @@ def test_what_breaks_a_rule_is_missing_in_frames_of_every_kind(
     assert found.loc[good, ["iteration_number", "total_trades", "param.lookback"]].tolist() == [2, 2, 60]
     assert lab.metrics(bad)[standard].isna().all(axis=None)
     long = lab.metrics(bad, long=True).set_index("name")["value"]
-    assert long.dropna().to_dict() == {"alpha": float("inf")}
+    assert long.dropna().to_dict() == {"alpha": float("inf"), "open_trades": 0.0}
     (suggestion,) = lab.suggestions(bad).to_dict("records")
     assert all(pd.isna(suggestion[name]) for name in ("priority", "status", "description"))
     by_stock = lab.by_stock(bad)

@@ -58,7 +58,8 @@ def suggestions(size: int) -> list[dict[str, Any]]:
 def trades(size: int) -> list[dict[str, Any]]:
     days = pd.date_range("1990-01-01", periods=size).strftime("%Y-%m-%d")
     return [
-        {"stock_code": f"{i}", "entry_date": day, "entry_price": 1.0, "position_size": 1} for i, day in enumerate(days)
+        {"stock_code": f"{i:04}", "entry_date": day, "entry_price": 1.0, "position_size": 1}
+        for i, day in enumerate(days)
     ]
 
 
@@ -328,7 +329,7 @@ OPERATIONS: Final = {
     "read many items": Operation(reading(lambda size: f"[{'0, [], ' * size}0]")),
     "read a long text": Operation(reading(lambda size: json.dumps(["a\n" * 100 * size]))),
     "read many lists": Operation(reading(lambda size: f"[[{'[0, [{}]], ' * size}0]]")),
-    "read deep lists": Operation(reading(lambda size: f"[{('[' * 300 + ']' * 300 + ',') * (size // 20)}0]")),
+    "read deep lists": Operation(reading(lambda size: f"[{('[' * 300 + ']' * 300 + ',') * (size // 20)}0]"), 40),
     "read an open text": Operation(reading(lambda size: '[["' + "a" * 100 * size, "not complete")),
 }
 
@@ -337,12 +338,7 @@ TIMED_FIRST: Final = (
     "save equity with a date twice",
     "lineage of the last",
     "search for short words",
-    "search for words",
-    "search for one word many times",
-    "search for a long word",
     "read a key twice",
-    "read a long text",
-    "read deep lists",
 )
 
 
