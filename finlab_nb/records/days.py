@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from finlab_nb.records.plain import is_missing, unwrapped, values_of
+from finlab_nb.records.plain import Remembered, is_missing, unwrapped, values_of
 from finlab_nb.records.values import refusal, shown
 
 # Python's own parser takes more, such as the first digits of "1612051200000" for the year 1612.
@@ -21,8 +20,9 @@ _ISO: Final = re.compile(
 )
 _NOT_ISO: Final = "it is not written like 2024-01-31 or 2024-01-31T09:30:00+08:00"
 _COARSE_UNITS: Final = ("Y", "M", "W", "generic")
+_TIMESTAMPS: Final = {pd.Timestamp, type(pd.NaT)}
+_NAT: Final = np.datetime64("NaT")
 _FINEST_UNITS: Final = ("ps", "fs", "as")
-_MOST_REMEMBERED: Final = 1 << 16
 _FIRST_DAY, _LAST_DAY = (np.datetime64(day, "D") for day in (date.min, date.max))
 
 
@@ -69,8 +69,8 @@ def days_of_column(column: Any) -> list[Any] | None:
             return list(map(_TEXTS.__getitem__, values))
         if kinds <= {date, datetime} and not any(type(one) is datetime and one.tzinfo for one in values):
             return _days_of_array(np.array(values, dtype="datetime64[us]"))
-        if kinds <= {pd.Timestamp, type(pd.NaT)} and _is_datetime64(series := pd.Series(values)):
-            return _days_of_array(_in_utc(series).to_numpy())
+        if kinds <= _TIMESTAMPS and len({one.unit for one in values if type(one) is pd.Timestamp}) == 1:
+            return _days_of_array(np.array([_NAT if one is None else one.to_datetime64() for one in values]))
     return None
 
 
@@ -97,20 +97,6 @@ def _days_of_array(given: Any) -> list[Any] | None:
     to_the_second = ((moments == moments.astype("datetime64[s]")) | unknown).all()
     written = np.datetime_as_string(moments, unit="s" if to_the_second else "us").tolist()
     return [None if one == "NaT" else one.removesuffix(".000000").removesuffix("T00:00:00") for one in written]
-
-
-class _Remembered(dict[Any, Any]):
-    """Results by value, for values of one type only: 1 and True, or two moments of one clock time, are equal too."""
-
-    def __init__(self, find: Callable[[Any], Any]) -> None:
-        super().__init__({None: None})
-        self._find = find
-
-    def __missing__(self, value: Any) -> Any:
-        found = self._find(value)
-        if len(self) < _MOST_REMEMBERED:
-            self[value] = found
-        return found
 
 
 def _numbered_day(number: int) -> str | None:
@@ -179,5 +165,5 @@ def _of_numpy(moment: np.datetime64) -> date | datetime | None:
     return found
 
 
-_DAYS: Final = _Remembered(_numbered_day)
-_TEXTS: Final = _Remembered(lambda text: day_or_moment("", text))
+_DAYS: Final = Remembered(_numbered_day)
+_TEXTS: Final = Remembered(lambda text: day_or_moment("", text))

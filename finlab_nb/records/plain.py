@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -19,13 +19,20 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+_MOST_REMEMBERED: Final = 1 << 16
 _EXACT_BELOW: Final = 2.0**53
-_BUILTIN: Final = frozenset({str, int, float, bool, type(None), date, datetime, dict, list, tuple})
+_HOLD_NOTHING: Final = frozenset(
+    (
+        *(str, int, float, bool, type(None), date, datetime, Decimal, dict, list, tuple),
+        *(np.float64, np.int64, np.datetime64, np.timedelta64),
+        *(pd.Timestamp, pd.Timedelta, type(pd.NaT), type(pd.NA)),
+    )
+)
 
 
 def unwrapped(value: Any) -> Any:
     """Return the value that an enum, an array without dimensions or a scalar of pyarrow holds; any other as it is."""
-    while type(value) not in _BUILTIN:
+    while type(value) not in _HOLD_NOTHING:
         held = value
         if isinstance(value, Enum):
             held = value.value
@@ -150,3 +157,17 @@ def _wider(floats: Any) -> Any:
 def materialised(value: Any) -> Any:
     """Return the items of a generator as a list, anything else as it is: its errors are those of whoever wrote it."""
     return list(value) if hasattr(type(value), "__next__") and isinstance(value, Iterable) else value
+
+
+class Remembered(dict[Any, Any]):
+    """Results by value, for values of one type only: 1 and True, or two moments of one clock time, are equal too."""
+
+    def __init__(self, find: Callable[[Any], Any]) -> None:
+        super().__init__({None: None})
+        self._find = find
+
+    def __missing__(self, value: Any) -> Any:
+        found = self._find(value)
+        if len(self) < _MOST_REMEMBERED:
+            self[value] = found
+        return found

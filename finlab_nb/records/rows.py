@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from finlab_nb.records.days import day_or_moment, days_of_column
-from finlab_nb.records.plain import columns_of, is_missing, pairs, unwrapped, values_of
+from finlab_nb.records.plain import Remembered, columns_of, is_missing, pairs, unwrapped, values_of
 from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, Column
 from finlab_nb.records.values import known_keys, listed, number, shown, text
 
@@ -160,7 +160,11 @@ def _checked(field: str, given: _Given, count: int, columns: Sequence[Column]) -
 
 
 def _texts(field: str, column: Column, given: Any) -> list[Any]:
-    return _each(field, column, values_of(given), _stock_code)
+    values = values_of(given)
+    if set(map(type, values)) == {str}:
+        with contextlib.suppress(ValueError):  # one of them; its place is named below
+            return list(map(_CODES.__getitem__, values))
+    return _each(field, column, values, _stock_code)
 
 
 def _dates(field: str, column: Column, given: Any) -> list[Any]:
@@ -171,12 +175,6 @@ def _dates(field: str, column: Column, given: Any) -> list[Any]:
 
 
 def _each(field: str, column: Column, values: list[Any], check: _Check) -> list[Any]:
-    """Convert values one by one, but equal texts once."""
-    kinds = set(map(type, values))
-    if kinds == {str} or (kinds == {str, type(None)} and not column.required):
-        with contextlib.suppress(ValueError):  # the loop below names the place
-            known = {value: check("", value) for value in set(values) if value is not None}
-            return list(map(known.get, values))
     return [
         None if not column.required and is_missing(value) else check(f"{field}[{i}].{column.name}", value)
         for i, value in enumerate(values)
@@ -212,4 +210,5 @@ def _stock_code(field: str, value: object) -> str:
     return text(field, value, empty=False)
 
 
+_CODES: Final = Remembered(lambda code: _stock_code("", code))
 _CHECKS: Final = {"text": _texts, "date": _dates, "float": _numbers}
