@@ -14,6 +14,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import distributed
+import joblib
 import pytest
 
 import finlab_nb as fl
@@ -217,7 +219,6 @@ def test_a_spawned_process_takes_a_store_as_argument(store: fl.StorageManager) -
 
 @pytest.mark.slow
 def test_joblib_sends_a_lab_to_its_workers(lab: fl.Lab) -> None:
-    joblib = pytest.importorskip("joblib")
     strategy = lab.store.save_strategy_version("momentum", "code")
     tasks = (joblib.delayed(save_and_count)(lab, strategy, f"task {number}") for number in range(4))
     assert max(joblib.Parallel(n_jobs=2)(tasks)) == len(lab.iterations()) == 4
@@ -228,8 +229,12 @@ def test_joblib_sends_a_lab_to_its_workers(lab: fl.Lab) -> None:
 
 @pytest.mark.slow
 def test_dask_sends_a_lab_to_its_workers(lab: fl.Lab) -> None:
-    dask = pytest.importorskip("dask")
     strategy = lab.store.save_strategy_version("momentum", "code")
-    tasks = [dask.delayed(save_and_count)(lab, strategy, f"task {number}") for number in range(4)]
-    counts = dask.compute(*tasks, scheduler="processes", num_workers=2)
-    assert max(counts) == len(lab.iterations()) == 4
+    with (
+        distributed.LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        tasks = [client.submit(save_and_count, lab, strategy, f"task {number}") for number in range(4)]
+        assert max(client.gather(tasks)) == len(lab.iterations()) == 4
+        saved = client.submit(lab.store.save_iteration, strategy, note="by a method").result()
+        assert lab.store.load_iteration(saved)["note"] == "by a method"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
+import pandas as pd
 import pytest
 
 import finlab_nb as fl
@@ -48,3 +51,46 @@ def test_the_data_model_names_the_columns_that_exist(lab: fl.Lab) -> None:
         existing = set(lab.sql(f"SELECT * FROM {table}").columns)
         named = {word for word in re.findall(r"\b[a-z_]+\b", columns) if "_" in word or word in existing}
         assert named <= existing | {"iteration_id"}, table
+
+
+# Where the table of conversions says that a value goes, and how it is read back.
+FIELDS: Final[dict[str, tuple[Callable[[Any], dict[str, Any]], Callable[[dict[str, Any]], Any]]]] = {
+    "text": (lambda value: {"trades": [TRADE | {"stock_code": value}]}, lambda one: one["trades"][0]["stock_code"]),
+    "number": (lambda value: {"trades": [TRADE | {"profit_loss": value}]}, lambda one: one["trades"][0]["profit_loss"]),
+    "day": (lambda value: {"equity": {value: 1.0}}, lambda one: one["equity"][0]["date"]),
+    "metric": (lambda value: {"metrics": {"sharpe_ratio": value}}, lambda one: one["metrics"]["sharpe_ratio"]),
+    "extra metric": (lambda value: {"extra_metrics": {"x": value}}, lambda one: one["extra_metrics"]["x"]),
+    "parameter": (lambda value: {"parameters": {"x": value}}, lambda one: one["parameters"]["x"]),
+}
+TRADE: Final = {"stock_code": "2330", "entry_date": "2024-01-02", "entry_price": 593.0, "position_size": 1000.0}
+CONVERSIONS: Final = re.findall(rf"^\| ({'|'.join(FIELDS)}) \| (.*) \| (.*) \|$", README, flags=re.MULTILINE)
+
+
+def test_the_table_of_conversions_names_every_kind_of_field() -> None:
+    assert len(CONVERSIONS) >= 30
+    assert {field for field, _, _ in CONVERSIONS} == set(FIELDS)
+
+
+@pytest.mark.parametrize(("field", "given", "stored"), CONVERSIONS)
+def test_a_value_becomes_what_the_table_of_conversions_says(
+    store: fl.StorageManager, field: str, given: str, stored: str
+) -> None:
+    names: dict[str, Any] = {"pd": pd, "trades": pd.DataFrame([TRADE])}
+    exec(next(block for block in _blocks("python") if "class Symbol" in block), names)
+    strategy = store.save_strategy_version("a", "x")
+    arguments, read = FIELDS[field]
+    expected = [eval(code, {"NULL": None}) for code in re.findall(r"`([^`]+)`", stored) if code != "str"]
+    values = [eval(code, dict(names)) for code in re.findall(r"`([^`]+)`", given)]
+    assert values
+    for i, value in enumerate(values):
+        if stored == "refused":
+            with pytest.raises(ValueError, match=r" is .*; it must be "):
+                store.save_iteration(strategy, **arguments(value))
+        elif stored.startswith("left out"):
+            with pytest.warns(fl.DroppedMetricsWarning, match="x="):
+                iteration = store.save_iteration(strategy, **arguments(value))
+            assert store.load_iteration(iteration)["extra_metrics"] == {}
+        else:
+            found = read(store.load_iteration(store.save_iteration(strategy, **arguments(value))))
+            wanted = expected[min(i, len(expected) - 1)]
+            assert (found, type(found)) == (wanted, type(wanted))

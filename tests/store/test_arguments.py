@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"trades": "many"}, r"trades is 'many' \(str\); it must be a table"),
     ({"trades": [1]}, r"trades\[0\] is 1; it must be a dict"),
     ({"trades": pd.DataFrame({"ticker": ["A"]})}, r"trades has the unknown field 'ticker'"),
+    (
+        {"trades": pd.DataFrame([TRADE]).drop(columns="stock_code")},
+        r"trades has no column 'stock_code'; its columns are entry_date",
+    ),
+    (
+        {"trades": [TRADE, {key: value for key, value in TRADE.items() if key != "entry_price"}]},
+        r"trades\[1\] has no 'entry_price'; its fields are stock_code",
+    ),
+    ({"trades": pd.DataFrame([TRADE]).assign(stock_code=50)}, r"the number 50; .* read the codes with dtype=str"),
+    ({"trades": pd.DataFrame([TRADE]).assign(stock_code=50.0)}, r"the number 50\.0; .* dtype=str"),
+    ({"metrics": {"win_rate": 55.0}}, r"metrics\.win_rate is 55\.0; .*from 0 to 1; if it is percent, divide by 100"),
     ({"metrics": {"win_rate": 1.4}}, r"metrics\.win_rate is 1\.4; it must be a fraction from 0 to 1"),
     ({"metrics": {"max_drawdown": 0.2}}, r"metrics\.max_drawdown is 0\.2; it must be a fraction of at most 0"),
     ({"metrics": {"total_trades": 1.5}}, r"metrics\.total_trades is 1\.5; it must be a whole number"),
@@ -116,3 +129,51 @@ def test_numpy_values_are_taken_as_the_numbers_they_are(store: fl.StorageManager
     assert loaded["trades"][0]["position_size"] == -3.0
     assert loaded["trades"][0]["profit_loss"] is None
     assert loaded["iteration_number"] == 4
+
+
+def test_ids_of_numpy_are_the_ids_they_are(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    first = store.save_iteration(strategy, suggestions=[{"priority": "high", "description": "x"}])
+    suggestion = np.int64(store.load_iteration(first)["suggestions"][0]["suggestion_id"])
+    store.set_suggestion_status(suggestion, "rejected")  # type: ignore[arg-type]
+    assert store.load_iteration(np.str_(first))["suggestions"][0]["status"] == "rejected"
+    second = store.save_iteration(strategy, applies=pd.Series([suggestion]))
+    applied = store.load_iteration(first)["suggestions"][0]
+    assert (applied["status"], applied["applied_iteration_id"]) == ("applied", second)
+    with pytest.raises(ValueError, match=r"iteration_id is \['.*'\] \(list\); it must be text"):
+        store.load_iteration([first])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("mine"), ValueError("mine"), TypeError("mine"), sqlite3.OperationalError("mine")]
+)
+def test_an_error_of_the_callers_own_code_comes_as_it_is(store: fl.StorageManager, error: Exception) -> None:
+    strategy = store.save_strategy_version("a", "x")
+
+    def broken(*first: Any) -> Iterator[Any]:
+        yield from first
+        raise error
+
+    calls: list[Callable[[], object]] = [
+        lambda: store.save_iteration(strategy, trades=broken(TRADE)),
+        lambda: store.save_iterations(broken({"strategy_id": strategy})),
+        lambda: store.save_iterations([{"strategy_id": strategy, "trades": broken(TRADE)}]),
+    ]
+    for call in calls:
+        with pytest.raises(type(error)) as raised:
+            call()
+        assert raised.value is error
+    with pytest.raises(type(error)) as raised, store.transaction(), store.transaction():
+        store.save_iteration(strategy)
+        raise error
+    assert raised.value is error
+    assert store.load_strategy_history(strategy) == []
+
+
+@pytest.mark.parametrize("name", ["iteration_id", "starred", "trade", 5])
+def test_save_iterations_takes_the_arguments_of_one_save_only(store: fl.StorageManager, name: Any) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    with pytest.raises(ValueError, match=rf"iterations\[0\] has the unknown field {name!r}; allowed are strategy_id, "):
+        store.save_iterations([{"strategy_id": strategy, name: True}])
+    with pytest.raises(ValueError, match=r"iterations\[0\] has no strategy_id"):
+        store.save_iterations([{}])

@@ -6,9 +6,11 @@ import sqlite3
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import finlab_nb as fl
@@ -324,3 +326,100 @@ def test_checks_hold_for_other_programs_too(store: fl.StorageManager) -> None:
             connection.rollback()
     finally:
         connection.close()
+
+
+# Unknown, zero, and what a run leaves behind beside the standard set -----------------------------------------------
+
+OPEN = {"stock_code": "2330", "entry_date": "2024-01-02", "entry_price": 593.0, "position_size": 1000.0}
+CLOSED = OPEN | {"exit_date": "2024-01-09", "exit_price": 601.5, "profit_loss": 8500.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "total", "still_open"),
+    [
+        ({}, None, None),
+        ({"trades": None}, None, None),
+        ({"trades": []}, 0, 0.0),
+        ({"trades": ()}, 0, 0.0),
+        ({"trades": iter([])}, 0, 0.0),
+        ({"trades": pd.DataFrame()}, 0, 0.0),
+        ({"trades": pd.DataFrame([CLOSED]).iloc[:0]}, 0, 0.0),
+        ({"trades": pa.Table.from_pylist([CLOSED]).slice(0, 0)}, 0, 0.0),
+        ({"trades": [], "metrics": {"sharpe_ratio": 1.2}}, 0, 0.0),
+        ({"trades": [OPEN]}, 0, 1.0),
+        ({"trades": [CLOSED, OPEN, OPEN]}, 1, 2.0),
+        ({"trades": [CLOSED], "metrics": {"sharpe_ratio": 1.2}}, 1, 0.0),
+        ({"trades": [CLOSED, OPEN], "metrics": {"total_trades": 7}}, 7, 1.0),
+        ({"trades": [CLOSED, OPEN], "metrics": {"total_trades": None}}, None, 1.0),
+        ({"trades": [OPEN], "extra_metrics": {"open_trades": 5}}, 0, 5.0),
+    ],
+)
+def test_no_trades_are_zero_and_trades_that_are_not_given_are_unknown(
+    store: fl.StorageManager, given: dict[str, Any], total: int | None, still_open: float | None
+) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    found = store.load_iteration(store.save_iteration(strategy, **given))
+    assert found["metrics"]["total_trades"] == total
+    assert found["extra_metrics"].get("open_trades") == still_open
+
+
+def test_none_means_none_given(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    found = store.load_iteration(
+        store.save_iteration(strategy, tags=None, suggestions=None, applies=None, equity=None, extra_metrics=None)
+    )
+    assert (found["tags"], found["suggestions"], found["equity"], found["extra_metrics"]) == ([], [], [], {})
+
+
+def test_the_whole_result_of_an_engine_is_taken_as_metrics(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    result = pd.Series(
+        {
+            "Start": pd.Timestamp("2020-01-01"),
+            "Duration": pd.Timedelta("3D"),
+            "Return [%]": 12.5,
+            "sharpe_ratio": np.float64(1.2),
+            "total_trades": np.int64(4),
+            "Profit Factor": np.inf,
+            "SQN": np.nan,
+            "_strategy": "SmaCross(10, 20)",
+            "_trades": pd.DataFrame({"Size": [1]}),
+            7: 1,
+        }
+    )
+    with pytest.warns(fl.DroppedMetricsWarning) as caught:
+        iteration = store.save_iteration(strategy, metrics=result, extra_metrics={"on": True, "omega": "1.5"})
+    (warning,) = caught
+    for name in ("Start", "Duration", "_strategy", "_trades", "on", "omega"):
+        assert f"{name}=" in str(warning.message)
+    assert warning.filename == __file__
+    found = store.load_iteration(iteration)
+    assert (found["metrics"]["sharpe_ratio"], found["metrics"]["total_trades"]) == (1.2, 4)
+    assert found["extra_metrics"] == {"Return [%]": 12.5, "Profit Factor": float("inf"), "SQN": None, "7": 1.0}
+    with pytest.raises(ValueError, match="extra metrics must be numbers, so these are not stored: Start="):
+        store.save_iteration(strategy, metrics=result, strict=True)
+
+
+def test_a_likely_mistake_is_saved_with_one_warning_a_kind_and_call(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    returns = pd.Series([0.01, -0.02, 0.005, 0.01, -0.001], index=pd.date_range("2024-01-02", periods=5))
+    short = CLOSED | {"profit_loss": -8500.0}
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"metrics": {"max_drawdown": -33.08}}, r"metrics\.max_drawdown is -33\.08: .*percent, divide by 100"),
+        ({"equity": returns}, r"equity\[0\]\.equity is 0\.01: .*returns .*cumprod"),
+        ({"trades": [CLOSED, short]}, r"trades\[1\]\.position_size is 1000\.0: .*a short needs a negative size"),
+        ({"trades": [CLOSED | {"stock_code": "(10, 50)"}]}, r"trades\[0\]\.stock_code is '\(10, 50\)': .*grid"),
+    ]
+    for given, message in mistakes:
+        with pytest.warns(fl.ImplausibleDataWarning, match=message) as caught:
+            store.save_iteration(strategy, **given)
+        assert [one.filename for one in caught] == [__file__]
+        with pytest.raises(ValueError, match=message):
+            store.save_iteration(strategy, **given, strict=True)
+        with pytest.raises(ValueError, match=rf"iterations\[0\]: {message}"):
+            store.save_iterations([{"strategy_id": strategy, "strict": True} | given])
+    assert len(store.load_strategy_history(strategy)) == len(mistakes)
+    with pytest.warns(fl.ImplausibleDataWarning) as caught:
+        store.save_iterations([{"strategy_id": strategy} | given for given, _ in mistakes * 2])
+    assert len(caught) == len(mistakes)
+    assert len(store.load_strategy_history(strategy)) == 3 * len(mistakes)
