@@ -17,9 +17,22 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from finlab_nb.records.days import naive_moment
-from finlab_nb.records.plain import unwrapped
-from finlab_nb.records.values import filled_text, flag, listed, mapping, number, one_of, refusal, text, texts, whole
+from finlab_nb.records.plain import by_digits, unwrapped
+from finlab_nb.records.values import (
+    filled_text,
+    flag,
+    listed,
+    mapping,
+    number,
+    one_of,
+    refusal,
+    shown,
+    text,
+    texts,
+    whole,
+)
 
+_MOST_BITS: Final = 128
 _LONG_UNITS: Final = ("W", "M", "Y")  # of which the first day counts
 
 __all__ = [
@@ -111,8 +124,24 @@ def _moment(field: str, value: object) -> tuple[datetime, bool]:
 
 def bound_values(field: str, value: object) -> Any:
     """Return the values of a query's placeholders: a list for ``?``, a dict for ``$name``."""
-    if value is None or isinstance(value, dict):
-        return value
+    if value is None:
+        return None
     if isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Iterable):
         raise refusal(field, value, "a list for ?, or a dict for $name")
-    return dict(value.items()) if hasattr(value, "items") else list(value)
+    if hasattr(value, "items"):
+        return {name: _bound(f"{field}[{shown(name)}]", one) for name, one in value.items()}
+    return [_bound(f"{field}[{i}]", one) for i, one in enumerate(value)]
+
+
+def _bound(field: str, value: object) -> Any:
+    """Return a value in the form that DuckDB takes: a scalar as what it holds."""
+    held = unwrapped(value)
+    if isinstance(held, (np.float16, np.float32)):
+        held = by_digits(held)
+    elif isinstance(held, np.generic) and not isinstance(held, np.datetime64):
+        held = held.item()
+    if isinstance(held, str) and "\0" not in held:
+        return text(field, value)
+    if isinstance(held, int) and held.bit_length() > _MOST_BITS:
+        raise refusal(field, value, f"a whole number of at most {_MOST_BITS} bits", int)
+    return held

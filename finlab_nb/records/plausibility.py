@@ -253,7 +253,7 @@ _PRICE_COLUMNS: Final = frozenset({"close", "Close", "adj_close", "Adj Close", "
 # Codes of letters and digits alone are none of these, nor are those that end in a letter. "1.600519" and "116.00700"
 # are codes: the market stands before the point, and five or six digits after it.
 _LABEL: Final = re.compile(
-    r"(?P<float>\d{3,}\.0)|(?P<tuple>[(\[].*,.*[)\]])"
+    r"(?P<float>\d{3,}\.0)|(?P<tuple>[(\[].*,.*[)\]]|\d+(?:\.\d+)?(?:[_|]\d+(?:\.\d+)?)+)"
     r"|(?P<number>(?!\d{1,3}\.\d{5,6}$)[+-]?\d+\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]\d+|-\d+)"
 )
 _LABEL_ENDS: Final = "0123456789)]"

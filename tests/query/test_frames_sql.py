@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import signal
 import subprocess
@@ -9,8 +10,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -217,3 +220,35 @@ def test_an_interrupt_between_questions_is_not_swallowed(lab: fl.Lab) -> None:
         signal.raise_signal(signal.SIGINT)
         time.sleep(1)
     assert lab.iterations().empty
+
+
+class Symbol(str, enum.Enum):  # noqa: UP042 - StrEnum is another type
+    HONHAI = "2317"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Symbol.HONHAI, "2317"),
+        (np.str_("2317"), "2317"),
+        (pa.scalar("2317"), "2317"),
+        (np.int64(5), 5),
+        (np.float32(0.1), 0.1),
+        (np.bool_(True), True),
+        (np.array(5), 5),
+        (np.datetime64("2024-01-02T09:30"), pd.Timestamp("2024-01-02 09:30")),
+    ],
+)
+def test_a_placeholder_takes_a_value_as_what_it_is(lab: fl.Lab, value: Any, expected: Any) -> None:
+    for query, params in (("SELECT ? AS x", [value]), ("SELECT $x AS x", {"x": value})):
+        (found,) = lab.sql(query, params)["x"]
+        assert found == expected
+        assert isinstance(found, (type(expected), np.generic))
+
+
+@pytest.mark.parametrize(("value", "message"), [("\ud800", "half a surrogate pair"), (2**300, "at most 128 bits")])
+def test_a_placeholder_that_cannot_be_bound_is_named(lab: fl.Lab, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"params\[1\] is .*{message}"):
+        lab.sql("SELECT ?, ?", [1, value])
+    with pytest.raises(ValueError, match=rf"params\['x'\] is .*{message}"):
+        lab.sql("SELECT $x", {"x": value})

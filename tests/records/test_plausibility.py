@@ -404,6 +404,8 @@ def test_shorts_without_a_sign_are_found(book: tuple[list[Trade], float]) -> Non
         ("('10', '2330')", "parameters"),
         ("(np.int64(10), np.int64(50))", "parameters"),
         ("[10, 50]", "parameters"),
+        ("10_50", "parameters"),
+        ("0.5|20", "parameters"),
         ("0.05", "parameter"),
         ("-0.5", "parameter"),
         ("1e-05", "parameter"),
