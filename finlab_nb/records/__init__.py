@@ -169,12 +169,16 @@ def iteration_record(
     trade_columns = {} if trades is None else trades_columns(trades)
     equity_rows = [] if equity is None else equity_record(equity)
     given, extra, dropped = _metrics_given(metrics, extra_metrics, exact=exact)
+    if exact and not trade_columns.get("stock_code"):
+        trade_columns = {}  # a file has a list, also where nobody has said that no trades were made
     computed = _metrics_computed(trade_columns, equity_rows)
     found = () if exact else tuple(doubts(given, extra, trade_columns, equity_rows, computed))
     if flag("strict", strict) and (found or dropped):
         raise ValueError(found[0].message if found else _message_of_dropped(dropped))
-    if trade_columns and (not exact or metrics is None):
-        extra.setdefault("open_trades", float(trade_columns["exit_date"].count(None)))
+    if trade_columns:
+        still_open = trade_columns["exit_date"].count(None)
+        if not exact or (still_open and metrics is None):
+            extra.setdefault("open_trades", float(still_open))
     return Iteration(
         iteration_id=new_id() if iteration_id is None else filled_text("iteration_id", iteration_id),
         strategy_id=filled_text("strategy_id", strategy_id),

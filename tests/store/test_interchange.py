@@ -552,6 +552,36 @@ def test_a_strategy_that_comes_later_in_the_file_is_known(
     assert other.load_strategy(found["iterations"][0]["strategy_id"])["name"] == "動量 🚀"
 
 
+def test_an_empty_list_of_the_original_layer_does_not_say_that_no_trades_were_made(
+    store: fl.StorageManager, original: dict[str, Any], tmp_path: Path
+) -> None:
+    original["iterations"][0] |= {"metrics": None, "trades": []}
+    original["iterations"][1] |= {"metrics": None}
+    found = [store.load_iteration(run) for run in store.import_results(written(tmp_path / "old.json", original))]
+    assert [run["metrics"]["total_trades"] for run in found] == [None, 1]
+    assert [run["extra_metrics"] for run in found] == [{}, {}]
+
+
+def test_an_import_converts_and_doubts_nothing(
+    store: fl.StorageManager, original: dict[str, Any], tmp_path: Path
+) -> None:
+    original["iterations"][0]["metrics"]["max_drawdown"] = -33.08
+    (first, _) = store.import_results(written(tmp_path / "old.json", original))  # warnings are errors in these tests
+    assert store.load_iteration(first)["metrics"]["max_drawdown"] == -33.08
+    for name, value, message in (
+        ("parameters", {"a": [1e400]}, r"parameters\.a\[0\] is inf"),
+        ("parameters", {"a": {"b": "x\0"}}, r"parameters\.a\.b is 'x\\x00'; it must be text without NUL"),
+        ("extra_metrics", {"a": "x"}, r"extra_metrics\.a is 'x' \(str\); it must be a number"),
+    ):
+        text = json.dumps(
+            original | {"iterations": [original["iterations"][0] | {name: value}]} | {"iteration_count": 1}
+        )
+        path = tmp_path / "wrong.json"
+        path.write_text(text.replace("Infinity", "1e400"), encoding="utf-8")
+        with pytest.raises(ValueError, match=rf"\$\.iterations\[0\]\.{message}"):
+            store.import_results(path)
+
+
 def test_figures_of_the_original_layer_in_percent_are_refused(
     store: fl.StorageManager, original: dict[str, Any], tmp_path: Path
 ) -> None:
