@@ -91,22 +91,24 @@ def _run(seed: int) -> dict[str, Any]:
             "lookback": chance.randint(1, 99),
             chance.choice(["mode", "快", "q'"]): chance.choice([1.5, "x"]),
         },
-        "trades": [
-            {
-                "stock_code": chance.choice(["2330", "2317", "台"]),
-                "entry_date": f"2024-0{chance.randint(1, 3)}-11",
-                "exit_date": chance.choice([None, "2024-04-01", "2024-05-02T10:30:00"]),
-                "entry_price": chance.random(),
-                "exit_price": 1 / 3,
-                "position_size": chance.choice([-1, 2.5]),
-                "profit_loss": chance.choice([None, 0.0, 0.1, -7.25]),
-            }
-            for _ in range(chance.randint(0, 30))
-        ],
+        "trades": [_trade(chance) for _ in range(chance.randint(0, 30))],
         "equity": {day: 100.0 + chance.random() for day in days},
         "suggestions": [{"priority": chance.choice(["low", "high"]), "description": "d"}] * chance.randint(0, 2),
         "extra_metrics": {"calmar": chance.choice([None, 1.0, float("inf")])} if seed % 2 else {},
         "tags": ["a", "b"][: chance.randint(0, 2)],
+    }
+
+
+def _trade(chance: random.Random) -> dict[str, Any]:
+    entry, leave, size = chance.random(), 1 / 3, chance.choice([-1, 2.5])
+    return {
+        "stock_code": chance.choice(["2330", "2317", "台"]),
+        "entry_date": f"2024-0{chance.randint(1, 3)}-11",
+        "exit_date": chance.choice([None, "2024-04-01", "2024-05-02T10:30:00"]),
+        "entry_price": entry,
+        "exit_price": leave,
+        "position_size": size,
+        "profit_loss": chance.choice([None, 0.0, (leave - entry) * size]),
     }
 
 

@@ -36,32 +36,35 @@ def processes() -> BaseContext:
 def content(note: str, largest: int = 60) -> dict[str, Any]:
     """Return the arguments of `save_iteration` for a run with this note, with up to `largest` trades."""
     chance = random.Random(note)
-    trades = [
-        {
-            "stock_code": f"{chance.randrange(1000, 9999)} 台積電",
-            "entry_date": (_FIRST_DAY + timedelta(days=day)).isoformat(),
-            "exit_date": (_FIRST_DAY + timedelta(days=day + 7)).isoformat(),
-            "entry_price": chance.uniform(1, 1000),
-            "exit_price": chance.uniform(1, 1000),
-            "position_size": float(chance.randrange(-1000, 1000)),
-            "profit_loss": chance.gauss(0, 1000),
-        }
-        for day in range(chance.randint(1, largest))
-    ]
+    trades = []
+    for day in range(chance.randint(1, largest)):
+        entry, leave, size = chance.uniform(1, 1000), chance.uniform(1, 1000), float(chance.randrange(-1000, 1000))
+        trades.append(
+            {
+                "stock_code": f"{chance.randrange(1000, 9999)} 台積電",
+                "entry_date": (_FIRST_DAY + timedelta(days=day)).isoformat(),
+                "exit_date": (_FIRST_DAY + timedelta(days=day + 7)).isoformat(),
+                "entry_price": entry,
+                "exit_price": leave,
+                "position_size": size,
+                "profit_loss": (leave - entry) * size,
+            }
+        )
     equity = {
-        (_FIRST_DAY + timedelta(days=day)).isoformat(): chance.uniform(1, 1e6) for day in range(chance.randint(1, 60))
+        (_FIRST_DAY + timedelta(days=day)).isoformat(): 1e6 + 1000 * day + chance.uniform(-1e4, 1e4)
+        for day in range(chance.randint(1, 60))
     }
     return {
         "trades": trades,
         "equity": equity,
         "metrics": {
-            "annualized_return": chance.gauss(0, 1),
+            "annualized_return": chance.uniform(-0.5, 0.5),
             "sharpe_ratio": chance.gauss(0, 1),
-            "max_drawdown": -chance.random(),
+            "max_drawdown": -chance.uniform(0, 0.01),
             "win_rate": chance.random(),
             "total_trades": len(trades),
         },
-        "extra_metrics": {"sortino": chance.gauss(0, 1), "profit_factor": float("inf")},
+        "extra_metrics": {"sortino": chance.gauss(0, 1), "profit_factor": float("inf"), "open_trades": 0.0},
         "suggestions": [{"priority": "high", "description": f"after {note}", "learning_references": ["書", 1]}],
         "parameters": {"trades": len(trades), "equity": len(equity)},
         "tags": ["daily", note],
