@@ -232,7 +232,7 @@ _PANDAS: Final = [
     _stamp("Taipei 8:00", "2024-01-02 08:00", "2024-01-02T00:00:00.000000", tz="Asia/Taipei"),
     _stamp("Taipei ns", "2024-01-02 09:30:15.123456789", "2024-01-02T01:30:15.123456", tz="Asia/Taipei"),
     _stamp("offset", "2024-01-02 09:30-05:00", "2024-01-02T14:30:00.000000"),
-    _stamp("year 1 Taipei", "0001-01-01", None, tz="Asia/Taipei", unit="s"),
+    _stamp("year 1 east of UTC", "0001-01-01 00:00:00+08:00", None, unit="s"),
     constant(
         "pd.Timestamp New York fold 0", _AUTUMN, Moment(utc="2024-11-03T05:30:00.000000", iso="2024-11-03T01:30-04:00")
     ),
