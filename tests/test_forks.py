@@ -174,6 +174,7 @@ with fl.StorageManager("a.db") as store:
 """
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_child_that_ends_inside_a_large_transaction_leaves_it_whole(tmp_path: Path) -> None:
     run(INSIDE_A_TRANSACTION, tmp_path)
@@ -205,6 +206,7 @@ os.kill(child, signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_child_neither_stops_the_reader_of_its_parent_nor_keeps_it_from_ending(tmp_path: Path) -> None:
     run(BESIDE_THE_READER, tmp_path)

@@ -146,6 +146,7 @@ def test_a_pickle_holds_the_path_and_no_data(lab: fl.Lab) -> None:
     assert len(pickle.dumps(lab)) < 2_000
 
 
+@pytest.mark.slow
 def test_labs_that_are_loaded_used_and_closed_leave_nothing_open(lab: fl.Lab) -> None:
     strategy = lab.store.save_strategy_version("momentum", "code")
     pickled = pickle.dumps(lab)

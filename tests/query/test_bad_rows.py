@@ -272,6 +272,7 @@ def test_every_bad_value_is_missing_and_counted_whichever_way_it_is_read(tmp_pat
         assert lab._engine.reader.process_id is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trades", pytest.param("iterations", marks=pytest.mark.slow)])
 def test_values_of_the_right_type_that_break_the_rules_are_missing_in_the_fast_copy_too(
     tmp_path: Path, name: str
@@ -286,6 +287,7 @@ def test_values_of_the_right_type_that_break_the_rules_are_missing_in_the_fast_c
         assert lab._engine.reader.process_id is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("metrics", "trades") else pytest.mark.slow) for name in TABLES]
 )
@@ -304,6 +306,7 @@ def test_a_row_that_is_read_alone_is_the_same(tmp_path: Path, name: str) -> None
         assert (duck.execute(_typed(table)).fetchall(), delta.bad_values(duck, table)) == (expected, lost)
 
 
+@pytest.mark.slow
 def test_the_reader_that_meets_no_bad_value_copies_by_duckdb_alone(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab:
         strategy = lab.store.save_strategy_version("a", "x")
@@ -398,6 +401,7 @@ def test_text_that_is_no_unicode_is_missing_though_duckdb_writes_it_without_a_wo
             lab._engine.forget()
 
 
+@pytest.mark.slow
 def test_dates_alone_do_not_cost_the_fast_copy(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab:
         fill(lab, 40)

@@ -24,16 +24,13 @@ from conversions.tables import COLUMNS, Container, TableColumn
 _EQUITY: Final = [column for column in COLUMNS if column.table == "equity"]
 _SOME: Final = [column for column in COLUMNS if column.name in ("stock_code", "entry_date", "entry_price")]
 
-# The fast lane takes each kind of field once, and each kind of row and table once.
+# The fast lane takes each kind of column once, in dicts and in a DataFrame, and a field of every fourth kind.
 _FAST: Final = {
-    tables.dicts: ("stock_code", "entry_date", "exit_date", "entry_price", "profit_loss", "date", "equity"),
-    tables.frame: ("stock_code", "entry_date", "exit_date", "profit_loss", "equity"),
+    tables.dicts: ("stock_code", "entry_date", "profit_loss"),
+    tables.frame: ("stock_code", "exit_date", "entry_price"),
+    tables.curve: ("date", "equity"),
 }
-_FAST_ELSEWHERE: Final = ("entry_price", "date")
-_ALIKE: Final = (
-    *("iteration's code", "nested parameter", "added tag", "annotated archive", "metric annualized_return"),
-    *("extra metric in metrics", "suggestion's expected_impact", "suggestion's rationale", "suggestion's description"),
-)
+_FAST_FIELDS: Final = 4
 
 
 def _slow_if(slow: bool) -> list[pytest.MarkDecorator]:
@@ -42,7 +39,7 @@ def _slow_if(slow: bool) -> list[pytest.MarkDecorator]:
 
 def _group(container: Container, column: TableColumn, build: Callable[..., list[Pair]], given: Iterable[Any]) -> Any:
     """Return one case: how its pairs are built."""
-    marks = _slow_if(column.name not in _FAST.get(container, _FAST_ELSEWHERE))
+    marks = _slow_if(column.name not in _FAST.get(container, ()))
     name = f"{container.__name__}: {column.field(1)}"
     return pytest.param(cache(partial(build, column, container, given)), id=name, marks=marks)
 
@@ -70,7 +67,9 @@ def _typed() -> Iterator[Any]:
         yield from (_group(container, column, pairs.of_column, given) for column in places)
 
 
-FIELDS: Final = [pytest.param(place, id=place.name, marks=_slow_if(place.name in _ALIKE)) for place in PLACES]
+FIELDS: Final = [
+    pytest.param(place, id=place.name, marks=_slow_if(number % _FAST_FIELDS > 0)) for number, place in enumerate(PLACES)
+]
 ROWS: Final = list(_rows())
 TYPED: Final = list(_typed())
 

@@ -206,6 +206,7 @@ def test_equal_things_of_unlike_types_are_not_confused_in_either_order(
     _check([line for store in stores for line in faults(store, in_order)], 2 * len(in_order))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(FAMILIES, st.data())
 def test_what_was_saved_before_changes_nothing(

@@ -348,6 +348,7 @@ def test_real_prices_give_a_doubt_only_without_signs(cost: Callable[[float, floa
     assert 0.75 * shorts <= counted <= shorts
 
 
+@pytest.mark.slow
 def test_the_demo_gives_no_doubt(demo_lab: fl.Lab) -> None:
     for iteration_id in demo_lab.iterations()["iteration_id"]:
         loaded = demo_lab.store.load_iteration(iteration_id)
@@ -382,6 +383,7 @@ def test_honest_books_give_no_doubt(book: tuple[list[Trade], float]) -> None:
     assert found(trades=book[0]) == []
 
 
+@pytest.mark.slow
 @given(books())
 def test_shorts_without_a_sign_are_found(book: tuple[list[Trade], float]) -> None:
     rows, rate = book

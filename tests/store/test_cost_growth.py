@@ -333,15 +333,8 @@ OPERATIONS: Final = {
     "read an open text": Operation(reading(lambda size: '[["' + "a" * 100 * size, "not complete")),
 }
 
+
 # What takes most of its time in C code is timed in the fast lane too.
-TIMED_FIRST: Final = (
-    "save equity with a date twice",
-    "lineage of the last",
-    "search for short words",
-    "read a key twice",
-)
-
-
 class Steps:
     """Counts the bytecodes of finlab_nb, and the steps of SQLite in all connections that are opened from now on."""
 
@@ -415,9 +408,8 @@ def test_steps_are_in_proportion_to_the_size(monkeypatch: pytest.MonkeyPatch, pr
     assert steps.of(large) / steps.of(small) <= LINEAR_AT_MOST
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in TIMED_FIRST else pytest.mark.slow) for name in OPERATIONS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_processor_time_is_in_proportion_to_the_size(prepared: Prepare, name: str) -> None:
     operation = OPERATIONS[name]
     size = TIMED_SIZE * operation.size
