@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from finlab_nb.records.tables import Rule
 
 _CHUNK_ROWS: Final = 50_000
+_FEW_ROWS: Final = 8
 
 _SHOWN: Final = """
     CREATE OR REPLACE TABLE copied.shown_{name} (
@@ -38,6 +40,7 @@ _ARROW_TYPES: Final = {
     "object": pa.string(),
     "array": pa.string(),
 }
+_SQL_TYPES: Final = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT"}
 _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "text": (str,),
     "float": (float, int),
@@ -77,12 +80,25 @@ def read(
 ) -> None:
     """Read the rows of these ranges of rowids from SQLite into the delta."""
     for rows in _in_chunks(piece for first, last in ranges for piece in raw_rows(source, table, first, last)):
+        by_rules = not _is_plain(table, rows)
+        if rows.num_rows <= _FEW_ROWS:
+            typed = table.typed_rows(_listed(table, rows.num_rows), by_rules=by_rules)
+            values = itertools.chain.from_iterable(zip(*rows.to_pydict().values(), strict=True))
+            connection.execute(f"INSERT INTO copied.{table.name} {typed}", list(values))
+            continue
         connection.register("incoming_rows", rows)
         try:
-            typed = table.typed_rows("incoming_rows", by_rules=not _is_plain(table, rows))
+            typed = table.typed_rows("incoming_rows", by_rules=by_rules)
             connection.execute(f"INSERT INTO copied.{table.name} {typed}")
         finally:
             connection.unregister("incoming_rows")
+
+
+def _listed(table: Table, count: int) -> str:
+    """Return the SQL for a few raw rows whose values are bound: scanning an Arrow table costs more than they do."""
+    kinds = ["BIGINT", *(_SQL_TYPES[_ARROW_TYPES[column.kind]] for column in table.columns), "INTEGER"]
+    row = f"({', '.join(f'?::{kind}' for kind in kinds)})"
+    return f"(VALUES {', '.join([row] * count)}) AS incoming_rows (row_id, {table.names}, misfits)"
 
 
 def _is_plain(table: Table, rows: pa.Table) -> bool:
