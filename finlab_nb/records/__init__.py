@@ -166,19 +166,6 @@ def iteration_record(
     With `exact`, for what an export file holds, values are taken as they are or refused: nothing is converted, dropped,
     doubted or added.
     """
-    trade_columns = {} if trades is None else trades_columns(trades)
-    equity_rows = [] if equity is None else equity_record(equity)
-    given, extra, dropped = _metrics_given(metrics, extra_metrics, exact=exact)
-    if exact and not trade_columns.get("stock_code"):
-        trade_columns = {}  # a file has a list, also where nobody has said that no trades were made
-    computed = _metrics_computed(trade_columns, equity_rows)
-    found = () if exact else tuple(doubts(given, extra, trade_columns, equity_rows, computed))
-    if flag("strict", strict) and (found or dropped):
-        raise ValueError(found[0].message if found else _message_of_dropped(dropped))
-    if trade_columns:
-        still_open = trade_columns["exit_date"].count(None)
-        if not exact or (still_open and metrics is None):
-            extra.setdefault("open_trades", float(still_open))
     return Iteration(
         iteration_id=new_id() if iteration_id is None else filled_text("iteration_id", iteration_id),
         strategy_id=filled_text("strategy_id", strategy_id),
@@ -189,10 +176,6 @@ def iteration_record(
         note=_optional(text, "note", note),
         starred=flag("starred", starred),
         archived=flag("archived", archived),
-        metrics=tuple((computed | given).get(name) for name in METRICS),
-        extra_metrics=tuple(extra.items()),
-        trades=list(zip(*trade_columns.values(), strict=True)),
-        equity=equity_rows,
         suggestions=tuple(
             _suggestion(f"suggestions[{i}]", one, exact=exact)
             for i, one in enumerate(() if suggestions is None else listed("suggestions", suggestions))
@@ -202,9 +185,35 @@ def iteration_record(
             whole(f"applies[{i}]", one, 1)
             for i, one in enumerate(() if applies is None else listed("applies", applies))
         ),
-        doubts=found,
-        dropped=dropped,
+        **_results(metrics, extra_metrics, trades, equity, strict=flag("strict", strict), exact=exact),
     )
+
+
+def _results(
+    metrics: Any, extra_metrics: Any, trades: Any, equity: Any, *, strict: bool, exact: bool
+) -> dict[str, Any]:
+    """Return what a backtest gave as fields of `Iteration`: trades, curve, metrics given and computed, and doubts."""
+    trade_columns = {} if trades is None else trades_columns(trades)
+    equity_rows = [] if equity is None else equity_record(equity)
+    given, extra, dropped = _metrics_given(metrics, extra_metrics, exact=exact)
+    if exact and not trade_columns.get("stock_code"):
+        trade_columns = {}  # a file has a list, also where nobody has said that no trades were made
+    computed = _metrics_computed(trade_columns, equity_rows)
+    found = () if exact else tuple(doubts(given, extra, trade_columns, equity_rows, computed))
+    if strict and (found or dropped):
+        raise ValueError(found[0].message if found else _message_of_dropped(dropped))
+    if trade_columns:
+        still_open = trade_columns["exit_date"].count(None)
+        if not exact or (still_open and metrics is None):
+            extra.setdefault("open_trades", float(still_open))
+    return {
+        "metrics": tuple((computed | given).get(name) for name in METRICS),
+        "extra_metrics": tuple(extra.items()),
+        "trades": list(zip(*trade_columns.values(), strict=True)),
+        "equity": equity_rows,
+        "doubts": found,
+        "dropped": dropped,
+    }
 
 
 def warn_of(doubts: Sequence[Doubt], dropped: Sequence[str]) -> None:
@@ -219,8 +228,8 @@ def _message_of_dropped(dropped: Sequence[str]) -> str:
     each = list(dict.fromkeys(dropped))
     more = f" and {len(each) - _MOST_NAMED} more" if len(each) > _MOST_NAMED else ""
     return (
-        f"extra metrics must be numbers, so these are not stored: {', '.join(each[:_MOST_NAMED])}{more}; "
-        "parameters take anything"
+        "extra metrics must be numbers and have a name of their own, so these are not stored: "
+        f"{', '.join(each[:_MOST_NAMED])}{more}; parameters take anything"
     )
 
 
@@ -246,11 +255,11 @@ def _metrics_given(
         *(("extra_metrics", *pair) for pair in further),
     ):
         name = text("extra_metrics name", key, empty=False) if exact else key_text(key)
-        if field == "metrics" and name in METRICS:
+        if field == "metrics" and name in METRICS and name not in given:
             given[name] = _metric(name, value)
             continue
         try:
-            if not name.strip() or name in extra:
+            if not name.strip() or name in extra or (field == "metrics" and name in given):
                 raise ValueError
             extra[name] = _optional(_any_number, f"{field}.{name}", value)
         except ValueError:

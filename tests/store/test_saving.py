@@ -396,8 +396,16 @@ def test_the_whole_result_of_an_engine_is_taken_as_metrics(store: fl.StorageMana
     found = store.load_iteration(iteration)
     assert (found["metrics"]["sharpe_ratio"], found["metrics"]["total_trades"]) == (1.2, 4)
     assert found["extra_metrics"] == {"Return [%]": 12.5, "Profit Factor": float("inf"), "SQN": None, "7": 1.0}
-    with pytest.raises(ValueError, match="extra metrics must be numbers, so these are not stored: Start="):
+    with pytest.raises(ValueError, match=r"extra metrics must be numbers .* not stored: Start="):
         store.save_iteration(strategy, metrics=result, strict=True)
+
+
+def test_of_a_metric_that_is_given_twice_the_first_counts(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("a", "x")
+    twice = pd.Series([1.2, 9.9, 0.5], index=["sharpe_ratio", "sharpe_ratio", "calmar"])
+    with pytest.warns(fl.DroppedMetricsWarning, match=r"name of their own.*: sharpe_ratio=9\.9, calmar=0\.7"):
+        found = store.load_iteration(store.save_iteration(strategy, metrics=twice, extra_metrics={"calmar": 0.7}))
+    assert (found["metrics"]["sharpe_ratio"], found["extra_metrics"]) == (1.2, {"calmar": 0.5})
 
 
 def test_a_likely_mistake_is_saved_with_one_warning_a_kind_and_call(store: fl.StorageManager) -> None:
