@@ -14,7 +14,7 @@ import pandas as pd
 from finlab_nb.records.days import day_or_moment, days_of_column
 from finlab_nb.records.plain import Remembered, columns_of, is_missing, pairs, unwrapped, values_of
 from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, Column
-from finlab_nb.records.values import known_keys, listed, number, shown, text
+from finlab_nb.records.values import held_number, known_keys, listed, number, shown, text
 
 TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
 EquityRow: TypeAlias = tuple[str, float]
@@ -201,8 +201,7 @@ def _numbers(field: str, column: Column, given: Any) -> list[Any]:
 
 
 def _stock_code(field: str, value: object) -> str:
-    held = unwrapped(value)
-    if isinstance(held, (int, float, np.integer, np.floating)) and not isinstance(held, (bool, np.timedelta64)):
+    if held_number(value) is not None and not is_missing(value):
         raise ValueError(
             f"{field} is the number {shown(value)}; it must be text, such as '0050': numbers lose leading zeros, so "
             "read the codes with dtype=str (pandas.read_csv(..., dtype={'stock_code': str}))"

@@ -98,7 +98,7 @@ def tags_record(field: str, value: object) -> tuple[str, ...]:
 
 def whole(field: str, value: object, least: int, most: int = _LARGEST_WHOLE) -> int:
     """Return a whole number of at least `least` that fits 64 bits; 3.0 counts as 3, True is refused."""
-    held = _held_number(value)
+    held = held_number(value)
     # The bounds come first: the digits of Decimal("1E+1000000") would take long.
     if held is not None and not is_missing(held) and least <= held <= most and held == int(held):
         return int(held)
@@ -113,7 +113,7 @@ def number(field: str, value: object, *, infinite: bool = False) -> float:
     they show: float32(0.1) is 0.1.
     """
     wanted = "a number" if infinite else "a finite number"
-    held = _held_number(value)
+    held = held_number(value)
     if held is None:
         raise refusal(field, value, wanted)
     if is_missing(held) or (not infinite and _is_infinite(held)):
@@ -129,7 +129,7 @@ def number(field: str, value: object, *, infinite: bool = False) -> float:
     return found
 
 
-def _held_number(value: object) -> int | float | Decimal | np.longdouble | None:
+def held_number(value: object) -> int | float | Decimal | np.longdouble | None:
     """Return the number that a value is, by the digits that it shows; None if it is none."""
     held = unwrapped(value)
     if not isinstance(held, _NUMBERS) or isinstance(held, _NO_NUMBERS):
@@ -174,8 +174,8 @@ def named(field: str, value: object, wanted: str) -> list[tuple[Any, Any]]:
     return found
 
 
-def known_keys(field: str, given: Iterable[object], allowed: Sequence[str], hint: str = "") -> None:
+def known_keys(field: str, given: Iterable[object], allowed: Sequence[str]) -> None:
     """Refuse keys that are not among the allowed fields."""
     for key in given:
         if key not in allowed and key not in KEYS_OF_ROWS:
-            raise ValueError(f"{field} has the unknown field {shown(key)}; allowed are {', '.join(allowed)}{hint}")
+            raise ValueError(f"{field} has the unknown field {shown(key)}; allowed are {', '.join(allowed)}")
