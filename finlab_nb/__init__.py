@@ -15,11 +15,13 @@ from finlab_nb.errors import (
     QueryError,
     ReaderError,
     SchemaChangedError,
+    SeriesNotFoundError,
     StorageError,
     StoreClosedError,
     StorePicklingError,
     StrategyNotFoundError,
     SuggestionNotFoundError,
+    UpgradeWarning,
 )
 
 if TYPE_CHECKING:
@@ -41,12 +43,14 @@ __all__ = [
     "QueryError",
     "ReaderError",
     "SchemaChangedError",
+    "SeriesNotFoundError",
     "StorageError",
     "StorageManager",
     "StoreClosedError",
     "StorePicklingError",
     "StrategyNotFoundError",
     "SuggestionNotFoundError",
+    "UpgradeWarning",
     "__version__",
     "restore_backup",
 ]

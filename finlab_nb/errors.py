@@ -44,6 +44,10 @@ class SuggestionNotFoundError(StorageError, LookupError):
     """No suggestion has this id."""
 
 
+class SeriesNotFoundError(StorageError, LookupError):
+    """No series has this name."""
+
+
 class SchemaChangedError(StorageError):
     """Another program has changed the tables of the database; the message names what differs."""
 
@@ -54,6 +58,10 @@ class ReaderError(StorageError):
 
 class QueryError(StorageError, ValueError):
     """DuckDB refused a query: its text or its parameters are wrong."""
+
+
+class UpgradeWarning(UserWarning):
+    """An older database was brought to today's schema, and figures in it have other values now."""
 
 
 class BadDataWarning(UserWarning):

@@ -31,6 +31,10 @@ class Lab:
     text: ``str`` of pandas 3, ``string[pyarrow]`` of pandas 2. Values that another program wrote and that a save
     would refuse are missing; one BadDataWarning per answer counts them.
 
+    A date of a trade, a curve or a series is a day, or a moment in UTC if the time zone of its market is known; without
+    one it is as it was given. The day of a moment is the day in that zone: by it trades are narrowed and summed up, and
+    returns computed. In SQL it is the column ``entry_day`` or ``exit_day`` of trades, ``day`` of equity and series.
+
     A lab can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
     arguments, and opens the database anew. ``":memory:"`` raises StorePicklingError, because it is private to its
     process; a closed lab raises StoreClosedError. A forked child may use it as well, and never removes
@@ -167,6 +171,11 @@ class Lab:
             - starred, archived: bool
             - note: str
             - tags: str, separated by commas
+            - initial_capital: float64, in currency
+            - currency: str, such as TWD
+            - timezone: str, the IANA name of the market's zone
+            - periods_per_year: float64, those of the Sharpe ratio: given, or by the days of the curve
+            - changed_at: datetime64[us, UTC], when note, star, archive or tags were last changed, NaT if never
 
             then ``param.<name>`` for each parameter and ``metric.<name>`` (float64) for each extra metric of any of
             the iterations. A parameter is Int64 (UInt64 if need be), float64, boolean or str: lists, objects, whole
@@ -273,6 +282,8 @@ class Lab:
             - iteration_id: str
             - the standard set of metrics, each under its name, such as sharpe_ratio and max_drawdown (a fraction, at
               most 0): counts Int64, all others float64
+            - given: str, which of them were given with the save though the stored curve and trades make other figures
+              by the definitions, separated by commas; missing if none
 
             or, if long, one row for each metric of each iteration:
 
@@ -329,6 +340,7 @@ class Lab:
         stocks: str | Iterable[str] | None = None,
         since: str | date | datetime | np.datetime64 | None = None,
         until: str | date | datetime | np.datetime64 | None = None,
+        columns: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
         """Return trades in the order they were stored.
 
@@ -339,8 +351,11 @@ class Lab:
         stocks
             Only these stock codes.
         since, until
-            Only trades entered on this date or later, or on this date or earlier. Text with a time, and a datetime
-            other than midnight, is a moment; without an offset it is in UTC.
+            Only trades entered on this day of their market or later, or on this day or earlier. Text with a time, and
+            a datetime other than midnight, is a moment; without an offset it is in UTC.
+        columns
+            By default the stored columns. Otherwise these, in this order: stored ones, entry_day, exit_day, and the
+            names in `extra`; or ``"all"``: all stored columns and days, and each name in `extra` instead of it.
 
         Returns
         -------
@@ -349,43 +364,57 @@ class Lab:
 
             - trade_id: int64
             - iteration_id, stock_code: str
-            - entry_date: datetime64[us], without a zone; a moment within a day is in UTC
+            - entry_date: datetime64[us], without a zone; a moment is in UTC if its zone is known
             - exit_date: datetime64[us], NaT while open
             - entry_price, exit_price: float64, currency
             - position_size: float64, negative for short
-            - profit_loss: float64, currency, NaN where unknown
+            - profit_loss: float64, currency, net of fees
+            - trade_return: float64, fraction of the entry value, net, positive if the trade gained
+            - fees: float64, currency, positive for a cost
+            - mae, mfe: float64, the largest loss (<= 0) and gain (>= 0) while the trade was open, fractions
+            - multiplier: float64, of a contract
+            - entry_reason, exit_reason: str
+            - extra: str, a JSON object of further columns
+
+            Numbers are NaN and texts missing where unknown. If asked for, ``entry_day`` and ``exit_day`` are
+            datetime64[us], the day in the zone of the market; the names in `extra` are typed as the parameters of
+            `iterations`, and missing where a trade has none.
 
         Raises
         ------
         IterationNotFoundError
             If there is no iteration with one of the ids.
+        QueryError
+            If there is no column of a name, nor a trade with it in `extra`.
         ValueError
-            If an argument is wrong.
+            If another argument is wrong.
         """
-        return self.frames.trades(iterations, stocks=stocks, since=since, until=until)
+        return self.frames.trades(iterations, columns=columns, stocks=stocks, since=since, until=until)
 
     def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
-        """Return what each stock earned, in all or some iterations.
+        """Return what each stock earned, in all or some iterations; each currency by itself.
 
         Parameters
         ----------
         iterations
             Ids of iterations; by default all.
         per_iteration
-            One row for each iteration and stock, rather than for each stock over all the iterations.
+            One row for each iteration and stock, rather than for each stock over all the iterations of a currency.
 
         Returns
         -------
         DataFrame
-            One row for each stock:
+            One row for each stock and currency:
 
             - iteration_id: str, only if per iteration
             - stock_code: str
+            - currency: str, that of the iterations, missing where unknown
             - trades: int64, including open ones
             - closed: int64
-            - win_rate: float64, fraction of the closed trades whose result is known
+            - win_rate: float64, fraction of the closed trades whose result is known, by P&L or else by return
             - profit_loss: float64, currency, sum over the closed trades
             - mean_profit_loss, best_trade, worst_trade: float64, currency, of the closed trades
+            - mean_trade_return: float64, fraction of the entry value, of the closed trades
             - first_entry, last_exit: datetime64[us]
 
             NaN where no result is known.
@@ -402,7 +431,9 @@ class Lab:
     def by_period(
         self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
     ) -> pd.DataFrame:
-        """Return the profit or loss realised in each period, by exit date; open trades do not count.
+        """Return the profit or loss realised in each period and currency; open trades do not count.
+
+        A trade belongs to the period of its ``exit_day``, the day in the zone of its market.
 
         Parameters
         ----------
@@ -416,12 +447,13 @@ class Lab:
         Returns
         -------
         DataFrame
-            One row for each period with an exit:
+            One row for each period with an exit, and each currency:
 
             - iteration_id: str, only if per iteration
             - period: datetime64[us], its first day
+            - currency: str, that of the iterations, missing where unknown
             - closed: int64, trades
-            - win_rate: float64, fraction of the trades whose result is known
+            - win_rate: float64, fraction of the trades whose result is known, by P&L or else by return
             - profit_loss: float64, currency, sum
 
         Raises
@@ -446,8 +478,9 @@ class Lab:
         Returns
         -------
         DataFrame
-            Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
-            requested: account value in currency, NaN where the iteration has no point.
+            Indexed by date (datetime64[us], without a zone; a moment is in UTC if its zone is known); one float64
+            column for each iteration, named by its id, in the order requested: account value in currency, NaN where the
+            iteration has no point.
 
         Raises
         ------
@@ -469,8 +502,9 @@ class Lab:
         Returns
         -------
         DataFrame
-            Indexed by date (datetime64[us]); one float64 column for each iteration, named by its id, in the order
-            requested: the fraction that `analysis.daily_returns` gives, NaN where the iteration has none.
+            Indexed by date (datetime64[us]), the day in the zone of the market; one float64 column for each iteration,
+            named by its id, in the order requested: the fraction that `analysis.daily_returns` gives, from the initial
+            capital where the curve begins with another value, NaN where the iteration has none.
 
         Raises
         ------
@@ -480,6 +514,48 @@ class Lab:
             If an id is not text.
         """
         return self.frames.returns(iterations)
+
+    # Series by name -----------------------------------------------------------------------------------------------
+
+    def series(self, name: str) -> pd.Series:
+        """Return a series by name, such as a benchmark or prices.
+
+        Parameters
+        ----------
+        name
+            The name under which it was saved.
+
+        Returns
+        -------
+        Series
+            float64, indexed by date (datetime64[us], without a zone; a moment is in UTC if the zone of the series is
+            known) in time order, and named by its name.
+
+        Raises
+        ------
+        SeriesNotFoundError
+            If there is no such series.
+        ValueError
+            If the name is not text.
+        """
+        return self.frames.series(name)
+
+    def series_names(self) -> pd.DataFrame:
+        """Return which series there are, by name.
+
+        Returns
+        -------
+        DataFrame
+            One row for each series:
+
+            - name: str
+            - points: int64, their number
+            - first, last: datetime64[us], its first and last date, NaT without a point
+            - timezone: str, the IANA name of its zone, missing if unknown
+            - source: str, where it is from, missing if unknown
+            - changed_at: datetime64[us, UTC], when it was last saved
+        """
+        return self.frames.series_names()
 
     # SQL ----------------------------------------------------------------------------------------------------------
 
@@ -497,10 +573,10 @@ class Lab:
         Parameters
         ----------
         query
-            One statement over ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
-            Any other table name refers to a variable of this name: in the calling function, in the functions of the
-            same module that called it, or a global one. It must be a pandas or polars DataFrame, whose index is left
-            out, or a pyarrow table. A view takes precedence over a variable.
+            One statement over ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
+            equity, tags, series``. Any other table name refers to a variable of this name: in the calling function, in
+            the functions of the same module that called it, or a global one. It must be a pandas or polars DataFrame,
+            whose index is left out, or a pyarrow table. A view takes precedence over a variable.
         params
             Values for ``?`` or ``$name`` in the query.
         frames
@@ -539,7 +615,8 @@ class Lab:
         Parameters
         ----------
         view
-            One of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``.
+            One of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades, equity, tags,
+            series``.
 
         Returns
         -------
@@ -581,7 +658,8 @@ class Lab:
         directory
             The folder, created if need be. Files of the same names in it are replaced.
         tables
-            Of ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions, tags``; by default all.
+            Of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades, equity, tags,
+            series``; by default all. The days of trades, curves and series are written too.
         format
             - ``parquet``: typed; the one for large books.
             - ``feather``: typed, Arrow's own file format.
@@ -593,12 +671,12 @@ class Lab:
             because spreadsheets would run it as a formula. Numbers stay as they are.
         where
             An SQL condition on the columns of `iterations`: only the rows of these iterations are written, and
-            their strategies.
+            their strategies. Series belong to no iteration and are written whole.
         partition_by
             ``"strategy"``: each table becomes a folder with one Parquet file for each strategy version, named
             ``strategy_id=<id>/part-0.parquet``, from which readers make the column ``strategy_id``. Rows without a
-            strategy, which only another program can have left, are under ``strategy_id=unknown``. The table of
-            strategies stays one file.
+            strategy, which only another program can have left, are under ``strategy_id=unknown``. The tables of
+            strategies and of series stay one file each.
         progress
             Show a progress bar on stderr when it takes more than a second.
 

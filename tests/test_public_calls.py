@@ -118,6 +118,7 @@ def test_a_docstring_tells_of_parameters_result_and_errors(name: str) -> None:
         ("trades", {}),
         ("by_stock", {"per_iteration": True}),
         ("by_period", {"per_iteration": True}),
+        ("series_names", {}),
     ],
 )
 @pytest.mark.parametrize("filled", [True, False])

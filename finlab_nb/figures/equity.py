@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from finlab_nb.analysis import drawdown, equity_metrics
+from finlab_nb.analysis import drawdown, with_initial_capital
 from finlab_nb.analysis.performance import Floats
 from finlab_nb.figures.theme import (
     FAINT_INK,
@@ -44,8 +44,8 @@ class EquityCurve(NamedTuple):
     """One curve as it is drawn, without its gaps.
 
     ``dates`` (naive, in UTC where the frame was aware), ``equity`` and ``drawdown`` (fractions <= 0) have
-    the same length and are in time order. ``equity`` is in currency, or the growth of 1 if rebased. ``metrics`` are
-    the annualized_return, sharpe_ratio and max_drawdown of `finlab_nb.analysis.equity_metrics`.
+    the same length and are in time order. ``equity`` is in currency, or the growth of 1 if rebased. The first point is
+    the initial capital where that is known; the deepest drawdown is the max_drawdown of the iteration.
     """
 
     iteration_id: str
@@ -53,7 +53,6 @@ class EquityCurve(NamedTuple):
     dates: pd.DatetimeIndex
     equity: Floats
     drawdown: Floats
-    metrics: dict[str, float]
 
 
 class EquityInfo(NamedTuple):
@@ -63,7 +62,13 @@ class EquityInfo(NamedTuple):
     rebased: bool
 
 
-def equity_info(equity: pd.DataFrame, labels: Mapping[str, str] | None = None, *, rebase: bool = True) -> EquityInfo:
+def equity_info(
+    equity: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    *,
+    initial_capital: Mapping[str, float] | pd.Series[Any] | None = None,
+    rebase: bool = True,
+) -> EquityInfo:
     """Compute what an equity figure shows.
 
     Parameters
@@ -73,6 +78,9 @@ def equity_info(equity: pd.DataFrame, labels: Mapping[str, str] | None = None, *
         end on different dates and have gaps (NaN).
     labels
         The name to show for an iteration id; by default the id itself.
+    initial_capital
+        What the account of an iteration id began with, in currency; it may be a column of `Lab.iterations`, indexed by
+        id. Where it differs from the first point, the curve begins with it one period earlier, as its metrics do.
     rebase
         Show the growth of 1 since the first point of each curve, so that accounts of different size and
         start can be compared. A curve that starts at 0 or less has no growth and is left out.
@@ -99,8 +107,11 @@ def equity_info(equity: pd.DataFrame, labels: Mapping[str, str] | None = None, *
     if not isinstance(equity.index, pd.DatetimeIndex):
         raise ValueError(f"equity must be indexed by datetime, not by {type(equity.index).__name__}")
     names = {} if labels is None else labels
+    capitals = {} if initial_capital is None else initial_capital
     columns = ((str(name), equity.iloc[:, place]) for place, name in enumerate(equity.columns))
-    curves = (_curve(name, str(names.get(name, name)), column, rebase=rebase) for name, column in columns)
+    curves = (
+        _curve(name, str(names.get(name, name)), column, capitals.get(name), rebase=rebase) for name, column in columns
+    )
     return EquityInfo(tuple(curve for curve in curves if curve is not None), rebase)
 
 
@@ -150,7 +161,7 @@ def draw_drawdown(info: EquityInfo, ax: Axes | None = None) -> Axes:
         _draw_line(ax, dates, falls, style, thinner=0.65)
         if filled:
             ax.fill_between(dates, falls, 0.0, color=style["color"], alpha=0.12, linewidth=0)
-    deepest = min((curve.metrics["max_drawdown"] for curve in info.curves), default=0.0)
+    deepest = np.fmin.reduce(np.concatenate([curve.drawdown for curve in info.curves]))
     depth = max(-deepest, 0.01) if np.isfinite(deepest) else 1.0
     ax.set_ylim(-1.06 * depth, 0.02 * depth)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
@@ -190,24 +201,26 @@ def equity_figure(info: EquityInfo, *, log: bool = False) -> Figure:
     return figure
 
 
-def _curve(iteration_id: str, label: str, column: pd.Series[Any], *, rebase: bool) -> EquityCurve | None:
+def _curve(
+    iteration_id: str, label: str, column: pd.Series[Any], initial_capital: float | None, *, rebase: bool
+) -> EquityCurve | None:
     index = pd.DatetimeIndex(column.index)
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     known = np.isfinite(values) & np.asarray(index.notna())
     if not known.any():
         return None
     dates = index[known] if index.tz is None else index[known].tz_convert(None)
-    points = pd.Series(values[known], index=dates).sort_index(kind="stable")
-    ordered = points.to_numpy(dtype=np.float64)
-    if rebase and ordered[0] <= 0:
+    capital = None if pd.isna(initial_capital) else initial_capital
+    points = with_initial_capital(pd.Series(values[known], index=dates), capital)
+    amounts = points.to_numpy(dtype=np.float64)
+    if rebase and amounts[0] <= 0:
         return None
     return EquityCurve(
         iteration_id=iteration_id,
         label=label,
         dates=pd.DatetimeIndex(points.index),
-        equity=ordered / ordered[0] if rebase else ordered,
+        equity=amounts / amounts[0] if rebase else amounts,
         drawdown=np.asarray(drawdown(points), dtype=np.float64),
-        metrics=equity_metrics(points),
     )
 
 

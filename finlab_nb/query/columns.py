@@ -6,13 +6,15 @@ anything else that a foreign tool has put where the rules do not allow it, becom
 
 The rules are those of `records.tables.Rule`, here in DuckDB's SQL; a test compares what becomes NULL with what
 `StorageManager.check` finds.
+
+Beside its columns a table may have computed ones: the day of a date, in the zone of its owner.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from finlab_nb.records.tables import Kind, Rule
@@ -51,14 +53,13 @@ class Column:
         """The type that a question sees."""
         return _DUCKDB_TYPES[self.kind]
 
-    @property
-    def cast(self) -> str:
-        """The SQL that converts the raw value to this type, or to NULL."""
+    def cast(self, *, only_days: bool = False) -> str:
+        """Return the SQL that converts the raw value to this type, or to NULL."""
         raw = quoted(self.name)
         if self.kind == "flag":
             return f"CASE {raw} WHEN 0 THEN false WHEN 1 THEN true END"
         if self.kind == "date":
-            return _timestamp(raw)
+            return _day(raw) if only_days else _timestamp(raw)
         if self.kind == "moment":
             return f"timezone('UTC', {_timestamp(raw)})"
         if self.kind in ("object", "array"):
@@ -82,52 +83,154 @@ class Column:
             conditions.append(f"{raw} IN ({', '.join(map(literal, rule.words))})")
         if self.kind == "float" and not rule.infinite:
             conditions.append(f"isfinite({raw})")
-        bounds = ((">=", rule.least), ("<=", rule.most))
-        return conditions + [f"{raw} {sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound)]
+        return conditions + [f"{raw} {sign} {bound:g}" for sign, bound in rule.bounds]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of raw rows before their conversion is planned, which takes longer than applying it to a save.
+
+    Attributes
+    ----------
+    plain
+        Whether all values meet their rules.
+    only_days
+        Whether no date has a time.
+    zones
+        The zones that moments may be in, all known to DuckDB.
+    missing
+        The columns that the raw rows lack, because they hold nothing.
+    """
+
+    plain: bool = False
+    only_days: bool = False
+    zones: Sequence[str] = ()
+    missing: Collection[str] = ()
+
+
+NOTHING_KNOWN: Final = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A computed column: the day of the date in another column.
+
+    A text that is a day is that day. A moment in UTC belongs to a day of the market's zone; where the zone is unknown,
+    or DuckDB does not know it, it belongs to its date.
+    """
+
+    name: str
+    date: str
+    kind: Literal["day"] = "day"
+    duckdb_type: Literal["DATE"] = "DATE"
+
+    @property
+    def zone_of_moment(self) -> str:
+        """The SQL that keeps the zone of a raw value, which counts for moments only."""
+        return f"CASE WHEN length({quoted(self.date)}) > 10 THEN zone END AS zone_of_{self.name}"
+
+    def computed(self, zones: Sequence[str]) -> str:
+        """Return the SQL of this column over typed rows: a zone that is a constant costs a tenth."""
+        date = quoted(self.date)
+        cases = " ".join(
+            f"WHEN {literal(zone)} THEN timezone({literal(zone)}, timezone('UTC', {date}))" for zone in zones
+        )
+        moved = f"coalesce(CASE zone_of_{self.name} {cases} END, {date})" if zones else date
+        return f"{moved}::DATE AS {quoted(self.name)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the store; `owner` is the column that tells whose row it is."""
+    """One table of the store.
+
+    Attributes
+    ----------
+    owner
+        The column that tells whose row it is.
+    key
+        The table of the owners and its number for one, if the rows hold that number instead of the owner.
+    zones
+        The table that has the owner's time zone, if there are days to compute.
+    days
+        The computed columns.
+    """
 
     name: str
     owner: str
     columns: tuple[Column, ...]
+    key: tuple[str, str] | None = None
+    zones: str | None = None
+    days: tuple[Day, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Column | Day, ...]:
+        """The columns that a question sees."""
+        return self.columns + self.days
 
     @property
     def sealed_rows(self) -> int:
         """How many new rows are worth a segment: fewer if they hold code, which is slow to read without one."""
         return 2_048 if any(column.name == "code" for column in self.columns) else 16_384
 
-    def select_raw(self, where: str) -> str:
-        """Return the SELECT that reads rows from SQLite, row_id first, in the order of row_id."""
-        names = ", ".join(quoted(column.name) for column in self.columns)
-        return f"SELECT rowid, {names} FROM {quoted(self.name)} WHERE {where} ORDER BY rowid"
+    def select_raw(self, where: str, *, main: str = "", zone_index: str = "") -> str:
+        """Return the SELECT of raw rows, whose table is ``t``: row_id, the columns, and the zone of the owner.
 
-    def typed_rows(self, raw_rows: str, *, by_rules: bool = True) -> str:
+        Parameters
+        ----------
+        main
+            What goes before the name of the table itself, whose database others may not be in.
+        zone_index
+            What goes after the name of the table of zones.
+        """
+        owner = quoted(self.owner)
+        tables, held = f"{main}{self.name} AS t", f"t.{owner}"
+        if self.key is not None:
+            name, number = self.key
+            tables, held = f"{tables} LEFT JOIN {name} AS k ON k.{number} = t.{number}", f"k.{owner}"
+        names = [held if column.name == self.owner else f"t.{quoted(column.name)}" for column in self.columns]
+        if self.zones is not None:
+            names.append("z.timezone AS zone")
+            tables += f" LEFT JOIN {self.zones} AS z {zone_index} ON z.{owner} = {held} AND z.timezone IS NOT NULL"
+        return f"SELECT t.rowid AS row_id, {', '.join(names)} FROM {tables} WHERE {where}"
+
+    def looked_up(self) -> dict[str, list[str]]:
+        """Return what `select_raw` reads of other tables, by table.
+
+        Every owner is to be found: DuckDB puts rows that find none behind others.
+        """
+        found: dict[str, list[str]] = {}
+        if self.key is not None:
+            found[self.key[0]] = [self.key[1], self.owner]
+        if self.zones is not None:
+            found[self.zones] = [*found.get(self.zones, [self.owner]), "coalesce(timezone, '') AS timezone"]
+        return found
+
+    def typed_rows(self, raw_rows: str, known: Known = NOTHING_KNOWN) -> str:
         """Return the SELECT that turns raw rows into typed ones.
 
         Raw rows also have ``misfits``: the bits of the columns whose value had a type that they cannot hold. The SELECT
-        has each cast only once, because planning a cast takes longer than applying it to the rows of a save. For the
-        same reason the rules are left out, without `by_rules`, where the rows are known to meet them.
+        has each cast only once, because planning a cast takes longer than applying it to the rows of a save.
         """
-        conditions = [self._condition(column) if by_rules else "" for column in self.columns]
-        casts = ", ".join(
-            f"{f'CASE WHEN {condition} THEN {column.cast} END' if condition else column.cast} AS {quoted(column.name)}"
-            for column, condition in zip(self.columns, conditions, strict=True)
-        )
-        checked = [
-            (place, quoted(column.name))
-            for place, column in enumerate(self.columns)
-            if conditions[place] or column.kind not in ("text", "float", "whole")
-        ]
+        casts, checked = [], []
+        for place, column in enumerate(self.columns):
+            name = quoted(column.name)
+            if column.name in known.missing:
+                casts.append(f"NULL::{column.duckdb_type} AS {name}")
+                continue
+            condition, cast = "" if known.plain else self._condition(column), column.cast(only_days=known.only_days)
+            casts.append(f"{f'CASE WHEN {condition} THEN {cast} END' if condition else cast} AS {name}")
+            if condition or column.kind not in ("text", "float", "whole"):
+                checked.append((place, name))
         given = "".join(f", {name} IS NOT NULL AS given_{place}" for place, name in checked)
         lost = "".join(
             f" | CASE WHEN given_{place} AND {name} IS NULL THEN {1 << place} ELSE 0 END" for place, name in checked
         )
+        dated = [day for day in self.days if known.zones and day.date not in known.missing]
+        moments = "".join(f", {day.zone_of_moment}" for day in dated)
+        days = "".join(f", {day.computed(known.zones if day in dated else ())}" for day in self.days)
         return (
-            f"SELECT row_id, {self.names}, (misfits{lost})::INTEGER AS bad_values "
-            f"FROM (SELECT row_id, misfits, {casts}{given} FROM {raw_rows})"
+            f"SELECT row_id, {self.stored_names}{days}, (misfits{lost})::INTEGER AS bad_values "
+            f"FROM (SELECT row_id, misfits, {', '.join(casts)}{given}{moments} FROM {raw_rows})"
         )
 
     def _condition(self, column: Column) -> str:
@@ -155,13 +258,18 @@ class Table:
     @property
     def definition(self) -> str:
         """The column list of a DuckDB table that holds typed rows, row_id first."""
-        columns = [f"{quoted(column.name)} {column.duckdb_type}" for column in self.columns]
+        columns = [f"{quoted(column.name)} {column.duckdb_type}" for column in self.shown]
         return ", ".join(["row_id BIGINT", *columns, "bad_values INTEGER"])
 
     @property
-    def names(self) -> str:
-        """The columns' names as a select list."""
+    def stored_names(self) -> str:
+        """The names of the stored columns as a select list."""
         return ", ".join(quoted(column.name) for column in self.columns)
+
+    @property
+    def names(self) -> str:
+        """The names of all columns that a question sees as a select list."""
+        return ", ".join(quoted(column.name) for column in self.shown)
 
 
 def quoted(name: str) -> str:
@@ -174,16 +282,20 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _day(raw: str) -> str:
+    """Return the SQL that converts text of ten characters; writing the day out again is the cheapest exact check."""
+    return f"CASE WHEN TRY_CAST({raw} AS DATE)::VARCHAR = {raw} THEN TRY_CAST({raw} AS TIMESTAMP) END"
+
+
 def _timestamp(raw: str) -> str:
     """Return the SQL that converts text in ISO 8601 to a TIMESTAMP in UTC.
 
-    DuckDB itself would also take '2024/1/5', 'epoch' and 'infinity', and drop an offset. A plain date is cast and
-    written out again, which is the cheapest exact check; the cast with an offset is by far the most expensive.
+    DuckDB itself would also take '2024/1/5', 'epoch' and 'infinity', and drop an offset. The cast with an offset is by
+    far the most expensive.
     """
     with_seconds = f"regexp_replace({raw}, '^(.{{16}})([+-])', '\\1:00\\2')"  # DuckDB takes no offset without them
     return f"""CASE
-        WHEN length({raw}) = 10 THEN
-            CASE WHEN TRY_CAST({raw} AS DATE)::VARCHAR = {raw} THEN TRY_CAST({raw} AS TIMESTAMP) END
+        WHEN length({raw}) = 10 THEN {_day(raw)}
         WHEN {raw} >= '0001' AND regexp_full_match({raw}, {literal(_MOMENT)}) THEN CASE
             WHEN {raw}[-6] NOT IN ('+', '-') THEN TRY_CAST(rtrim({raw}, 'Z') AS TIMESTAMP)
             WHEN {raw} BETWEEN '0001-01-02' AND '9999-12-31'

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from finlab_nb.query import zones
 from finlab_nb.query.segments import Segment, fingerprint_rowids
-from finlab_nb.query.tables import Column, Table, literal, quoted
+from finlab_nb.query.tables import Column, Known, Table, literal, quoted
 from finlab_nb.store.broken_text import decoded
 from finlab_nb.store.triggers import BUCKET_BITS
 
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS: Final = 50_000
 _FEW_ROWS: Final = 8
+_DAY_LENGTH: Final = len("2024-01-31")
+# Without the index every zone would be looked up in the row of an iteration, behind its code.
+_ZONE_INDEX: Final = {"iterations": "INDEXED BY iterations_by_zone"}
 
 _SHOWN: Final = """
     CREATE OR REPLACE TABLE copied.shown_{name} (
-        path VARCHAR, deleted_ranges VARCHAR, least VARCHAR, greatest VARCHAR)"""
-_SHOW: Final = "INSERT INTO copied.shown_{name} VALUES (?, ?, ?, ?)"
+        path VARCHAR, deleted_ranges VARCHAR, least VARCHAR, greatest VARCHAR, held VARCHAR[])"""
+_SHOW: Final = "INSERT INTO copied.shown_{name} VALUES (?, ?, ?, ?, ?)"
 
+_ZONE: Final = Column("zone", "text")
 _ARROW_TYPES: Final = {
     "text": pa.string(),
     "float": pa.float64(),
@@ -40,7 +45,7 @@ _ARROW_TYPES: Final = {
     "object": pa.string(),
     "array": pa.string(),
 }
-_SQL_TYPES: Final = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT"}
+_SQL_TYPES: Final = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", pa.int32(): "INTEGER"}
 _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "text": (str,),
     "float": (float, int),
@@ -77,34 +82,51 @@ def read(
     source: sqlite3.Connection,
     table: Table,
     ranges: Iterable[tuple[int, int]],
-) -> None:
-    """Read the rows of these ranges of rowids from SQLite into the delta."""
+) -> set[str]:
+    """Read the rows of these ranges of rowids from SQLite into the delta, and return which columns they hold."""
+    held: set[str] = set()
     for rows in _in_chunks(piece for first, last in ranges for piece in raw_rows(source, table, first, last)):
-        by_rules = not _is_plain(table, rows)
+        known = _known(connection, table, rows)
+        present = rows.drop_columns(list(known.missing))
+        held.update(present.column_names)
         if rows.num_rows <= _FEW_ROWS:
-            typed = table.typed_rows(_listed(table, rows.num_rows), by_rules=by_rules)
-            values = itertools.chain.from_iterable(zip(*rows.to_pydict().values(), strict=True))
-            connection.execute(f"INSERT INTO copied.{table.name} {typed}", list(values))
+            values = itertools.chain.from_iterable(zip(*present.to_pydict().values(), strict=True))
+            connection.execute(
+                f"INSERT INTO copied.{table.name} {table.typed_rows(_listed(present), known)}", list(values)
+            )
             continue
-        connection.register("incoming_rows", rows)
+        connection.register("incoming_rows", present)
         try:
-            typed = table.typed_rows("incoming_rows", by_rules=by_rules)
-            connection.execute(f"INSERT INTO copied.{table.name} {typed}")
+            connection.execute(f"INSERT INTO copied.{table.name} {table.typed_rows('incoming_rows', known)}")
         finally:
             connection.unregister("incoming_rows")
+    return held
 
 
-def _listed(table: Table, count: int) -> str:
+def _listed(rows: pa.Table) -> str:
     """Return the SQL for a few raw rows whose values are bound: scanning an Arrow table costs more than they do."""
-    kinds = ["BIGINT", *(_SQL_TYPES[_ARROW_TYPES[column.kind]] for column in table.columns), "INTEGER"]
-    row = f"({', '.join(f'?::{kind}' for kind in kinds)})"
-    return f"(VALUES {', '.join([row] * count)}) AS incoming_rows (row_id, {table.names}, misfits)"
+    row = f"({', '.join(f'?::{_SQL_TYPES[one.type]}' for one in rows.schema)})"
+    return f"(VALUES {', '.join([row] * rows.num_rows)}) AS incoming_rows ({', '.join(map(quoted, rows.column_names))})"
 
 
-def _is_plain(table: Table, rows: pa.Table) -> bool:
-    """Tell whether raw rows certainly meet all rules, as nearly all do: this takes less time than planning them."""
+def _known(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) -> Known:
+    """Return what a look at raw rows tells: that takes less time than planning for whatever they could hold."""
+    missing = {name for name in rows.column_names if rows.column(name).null_count == rows.num_rows}
+    plain = _is_plain(table, rows, missing)
+    dates = [one.name for one in table.columns if one.kind == "date" and one.name not in missing]
+    lengths = [set(pc.min_max(pc.utf8_length(rows.column(name))).as_py().values()) for name in dates]
+    only_days = all(one == {_DAY_LENGTH} for one in lengths)
+    in_zones = not only_days and table.zones is not None and "zone" not in missing
+    names = zones.known(connection, rows.column("zone").unique().to_pylist()) if in_zones else []
+    return Known(plain, only_days, names, missing if plain else ())  # a rule may look at another column
+
+
+def _is_plain(table: Table, rows: pa.Table, missing: Container[str]) -> bool:
+    """Tell whether raw rows certainly meet all rules, as nearly all do."""
     return not pc.any(pc.not_equal(rows.column("misfits"), 0)).as_py() and all(
-        _column_is_plain(column.rule, column.name, rows) for column in table.columns if column.rule is not None
+        _column_is_plain(column.rule, column.name, rows)
+        for column in table.columns
+        if column.rule is not None and column.name not in missing
     )
 
 
@@ -112,10 +134,8 @@ def _column_is_plain(rule: Rule, name: str, rows: pa.Table) -> bool:
     values = rows.column(name)
     if rule.kind in ("float", "whole"):
         least, most = pc.min_max(values).as_py().values()
-        if least is None:
-            return True
         is_finite = math.isfinite(least) and math.isfinite(most)
-        return (is_finite or rule.infinite) and rule.least <= least and most <= rule.most
+        return (is_finite or rule.infinite) and rule.least <= least and most <= rule.most and least > rule.above
     if rule.kind == "text":
         texts = set(values.to_pylist()) - {None}
         if rule.words:
@@ -140,7 +160,8 @@ def _in_chunks(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) -> Iterator[pa.Table]:
     """Yield the raw rows of a range, with ``row_id`` and ``misfits``, in pieces."""
-    query = table.select_raw("rowid BETWEEN ? AND ?")
+    zone_index = _ZONE_INDEX.get(table.zones or "", "")
+    query = f"{table.select_raw('t.rowid BETWEEN ? AND ?', zone_index=zone_index)} ORDER BY t.rowid"
     try:
         cursor = source.execute(query, (first, last))
         while rows := cursor.fetchmany(_CHUNK_ROWS):
@@ -161,13 +182,29 @@ def raw_rows(source: sqlite3.Connection, table: Table, first: int, last: int) ->
 
 def no_rows(table: Table) -> pa.Table:
     """Return an empty table in the form of `raw_rows`."""
-    arrays = [pa.array([], _ARROW_TYPES[column.kind]) for column in table.columns]
-    names = ["row_id", *(column.name for column in table.columns), "misfits"]
-    return pa.Table.from_arrays([pa.array([], pa.int64()), *arrays, pa.array([], pa.int32())], names=names)
+    return _raw_schema(table).empty_table()
 
 
-def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence[tuple[Segment, set[int]]]) -> None:
-    """Define the table's view over the given segments, without their stale buckets, and the delta."""
+def _raw_schema(table: Table) -> pa.Schema:
+    columns = [(column.name, _ARROW_TYPES[column.kind]) for column in _read(table)]
+    return pa.schema([("row_id", pa.int64()), *columns, ("misfits", pa.int32())])
+
+
+def _read(table: Table) -> list[Column]:
+    """Return the columns of raw rows beside their row_id and misfits."""
+    return [*table.columns, *([_ZONE] if table.zones else [])]
+
+
+def show(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    segments: Sequence[tuple[Segment, set[int]]],
+    held: Iterable[str],
+) -> None:
+    """Define the table's view over the given segments, without their stale buckets, and over the delta.
+
+    Not all columns have a value in any row: `held` are those that may have one in the delta.
+    """
     sources = [
         (str(one.path), " OR ".join(f"row_id BETWEEN {first} AND {last}" for first, last in _neighbours(stale)) or None)
         for one, stale in segments
@@ -176,19 +213,33 @@ def show(connection: duckdb.DuckDBPyConnection, table: Table, segments: Sequence
     connection.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {table.names} FROM copied.{table.name}_rows")
     connection.execute(_SHOWN.format(name=table.name))
     for (path, deleted_ranges), (one, _) in zip(sources, segments, strict=True):
-        connection.execute(_SHOW.format(name=table.name), [path, deleted_ranges, *(one.owners or (None, None))])
+        values = [path, deleted_ranges, *(one.owners or (None, None)), sorted(one.held)]
+        connection.execute(_SHOW.format(name=table.name), values)
+    connection.execute(_SHOW.format(name=table.name), [None, None, None, None, sorted(held)])
 
 
-def rows_of(connection: duckdb.DuckDBPyConnection, table: Table, owners: Sequence[str]) -> str:
-    """Return the query for the rows of the table's view, without the segments that hold none of the owners.
+class Shown(NamedTuple):
+    """A place that a table's view reads: a segment, or the delta, which has no path."""
 
-    A DuckDB table tells which segments the view reads, so that both show the same moment.
-    """
-    query = f"SELECT path, deleted_ranges, least, greatest FROM copied.shown_{table.name}"
+    path: str | None
+    deleted_ranges: str | None
+    least: str | None
+    greatest: str | None
+    held: list[str]
+
+
+def shown(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Shown]:
+    """Return the places that the table's view reads, at the same moment as the view."""
+    return [Shown(*row) for row in connection.execute(f"FROM copied.shown_{table.name}").fetchall()]
+
+
+def rows_of(table: Table, places: Iterable[Shown], owners: Sequence[str]) -> str:
+    """Return the query for the rows of the table's view, without the segments that hold none of the owners."""
     sources = [
-        (path, deleted_ranges)
-        for path, deleted_ranges, least, greatest in connection.execute(query).fetchall()
-        if least is None or any(least <= one <= greatest for one in owners)
+        (one.path, one.deleted_ranges)
+        for one in places
+        if one.path is not None
+        and (one.least is None or one.greatest is None or any(one.least <= owner <= one.greatest for owner in owners))
     ]
     return f"SELECT {table.names} FROM ({_union(table, sources)})"
 
@@ -250,12 +301,12 @@ def _arrow(table: Table, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     row_ids, *values = zip(*rows, strict=True)
     misfits = np.zeros(len(rows), dtype=np.int32)
     arrays = []
-    for place, (column, raw) in enumerate(zip(table.columns, values, strict=True)):
+    for place, (column, raw) in enumerate(zip(_read(table), values, strict=True)):
         array, wrong = _array(column, raw)
         arrays.append(array)
-        misfits[wrong] |= 1 << place
-    names = ["row_id", *(column.name for column in table.columns), "misfits"]
-    return pa.Table.from_arrays([pa.array(row_ids, pa.int64()), *arrays, pa.array(misfits)], names=names)
+        if column is not _ZONE:
+            misfits[wrong] |= 1 << place
+    return pa.Table.from_arrays([pa.array(row_ids, pa.int64()), *arrays, pa.array(misfits)], schema=_raw_schema(table))
 
 
 def _array(column: Column, values: Sequence[Any]) -> tuple[pa.Array, list[int]]:

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import duckdb
 
 from finlab_nb.errors import QueryError
-from finlab_nb.query import delta
+from finlab_nb.query import delta, zones
 from finlab_nb.query.compaction import mergeable, needs_rewrite, partition
 from finlab_nb.query.interruptible import InterruptibleThread
 from finlab_nb.query.ranges import Range, gaps, rows_of, within
 from finlab_nb.query.reader import RAW_ROWS, CopyRequest, Reader
 from finlab_nb.query.segments import FORMAT, Segment, SegmentFolder, belongs, choose, clear, fingerprint_of
-from finlab_nb.query.tables import TABLES, Table, literal, parquet
+from finlab_nb.query.tables import TABLES, Known, Table, literal, parquet
+from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.forks import TemporaryFolder, leave_to_parent
 from finlab_nb.store.triggers import BUCKET_BITS
 
@@ -48,6 +49,9 @@ _BULK_SHARE: Final = 6  # a gap of a sixth of the table is left to the reader, w
 _LEAST_ROWID: Final = -(2**63)
 
 _STATE: Final = "SELECT generation FROM store_state"
+_ZONES: Final = """
+    SELECT timezone FROM iterations WHERE timezone IS NOT NULL
+    UNION SELECT timezone FROM series_names WHERE timezone IS NOT NULL"""
 _EDITED: Final = "SELECT table_name, bucket, stamp FROM edited_rows"
 _ENDS: Final = " UNION ALL ".join(
     f"SELECT '{name}', (SELECT min(rowid) FROM {name}), (SELECT max(rowid) FROM {name})" for name in TABLES
@@ -64,6 +68,7 @@ class _Copy:
     segments: list[Segment] = field(default_factory=list)
     stamps: dict[int, int] = field(default_factory=dict)
     seen: int = _LEAST_ROWID - 1  # the last rowid at that moment
+    held: frozenset[str] = frozenset()  # the columns that the delta may hold something in
     loaded: bool = False  # whether the delta holds what no segment holds
     has_bad_values: bool = False  # whether there may be values that broke the rules
 
@@ -165,6 +170,11 @@ class Engine:
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
+    def stored(self, reading: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Return what a reading of the store itself gives, for the little that is not copied."""
+        with self._pool.snapshot() as source:
+            return reading(source)
+
     def refresh(self) -> None:
         """Bring all views to the newest moment; microseconds when nothing is new."""
         with self._lock:
@@ -188,7 +198,8 @@ class Engine:
                         )
                         for copy, first, last in bulk
                     ]
-                self._copy_in_bulk(state, copies)
+                    known_zones = self._zones(source)
+                self._copy_in_bulk(state, copies, known_zones)
             self._version = version
             self._compact()
 
@@ -315,13 +326,19 @@ class Engine:
                     ranges.append((copy, first, last))
         return ranges
 
-    def _copy_in_bulk(self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Fingerprint]]]) -> None:
+    def _zones(self, source: sqlite3.Connection) -> list[str]:
+        """Return the zones that rows of any table may be in."""
+        return zones.known(self._connection(), [zone for (zone,) in fetched(source, _ZONES)])
+
+    def _copy_in_bulk(
+        self, state: _State, copies: Iterable[tuple[_Copy, dict[Range, Fingerprint]]], known_zones: list[str]
+    ) -> None:
         assert self._folder is not None  # noqa: S101
         folder, requests, copied = self._folder, [], []
         for copy, parted in copies:
             table, whole = copy.table, folder.new_path()
             paths = [whole] if len(parted) == 1 else [folder.new_path() for _ in parted]
-            rows = table.typed_rows(RAW_ROWS)
+            rows = table.typed_rows(RAW_ROWS, Known(zones=known_zones))
             parts = []
             for path, (ends, fingerprint) in zip(paths, parted.items(), strict=True):
                 query = rows if path == whole else f"FROM {parquet(whole)} WHERE row_id BETWEEN {ends[0]} AND {ends[1]}"
@@ -331,7 +348,8 @@ class Engine:
             first, last = min(parted)[0], max(parted)[1]
             statement = parts.pop() if paths == [whole] else folder.copy_statement(table, rows, whole, {}, {})
             columns = [(column.name, column.kind) for column in table.columns]
-            requests.append(CopyRequest(table.name, columns, first, last, str(whole), statement, parts))
+            described = (table.name, table.owner, columns, table.key, table.zones if known_zones else None)
+            requests.append(CopyRequest(*described, first, last, str(whole), statement, parts))
         self.reader.copy(requests)
         for copy, temporary, first, last in copied:
             segment = folder.publish(self._connection(), temporary, copy.table, first, last)
@@ -343,7 +361,7 @@ class Engine:
         """Read what is missing through the pool and show it."""
         connection = self._connection()
         connection.execute("BEGIN TRANSACTION")
-        before = {name: (copy.stamps, copy.seen, copy.loaded) for name, copy in self._copies.items()}
+        before = {name: (copy.stamps, copy.seen, copy.held, copy.loaded) for name, copy in self._copies.items()}
         try:
             changed = []
             for name, copy in self._copies.items():
@@ -354,9 +372,9 @@ class Engine:
                 self._copies[name].has_bad_values = True
             connection.execute("COMMIT")
         except BaseException:
-            for name, (stamps, seen, loaded) in before.items():
+            for name, known in before.items():
                 copy = self._copies[name]
-                copy.stamps, copy.seen, copy.loaded = stamps, seen, loaded
+                copy.stamps, copy.seen, copy.held, copy.loaded = known
             with contextlib.suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
             raise
@@ -376,6 +394,7 @@ class Engine:
             missing = list(gaps(copy.segments, _LEAST_ROWID, last))
             missing += [rows_of(bucket, one) for one in copy.segments for bucket in sorted(copy.stale(one))]
             delta.create(connection, copy.table)
+            copy.held = frozenset()
         else:
             edited = sorted(
                 bucket for bucket in stamps.keys() | copy.stamps.keys() if stamps.get(bucket) != copy.stamps.get(bucket)
@@ -386,9 +405,10 @@ class Engine:
             again = [(bucket << BUCKET_BITS, ((bucket + 1) << BUCKET_BITS) - 1) for bucket in edited]
             delta.remove(connection, copy.table, again)
             missing = [(first, min(end, copy.seen)) for first, end in again] + [(copy.seen + 1, last)]
-        delta.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
-        if not copy.loaded or edited:
-            delta.show(connection, copy.table, [(one, copy.stale(one)) for one in copy.segments])
+        held = copy.held | delta.read(connection, source, copy.table, (one for one in missing if one[0] <= one[1]))
+        if not copy.loaded or edited or held != copy.held:
+            delta.show(connection, copy.table, [(one, copy.stale(one)) for one in copy.segments], held)
+        copy.held = held
         copy.seen, copy.loaded = last, True
         return True
 
@@ -430,7 +450,7 @@ class Engine:
         connection.execute("BEGIN TRANSACTION")
         try:
             delta.remove(connection, table, [(first, last)])
-            delta.show(connection, table, [(one, copy.stale(one)) for one in segments])
+            delta.show(connection, table, [(one, copy.stale(one)) for one in segments], copy.held)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(duckdb.Error):

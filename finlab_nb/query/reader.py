@@ -35,6 +35,8 @@ _SETTINGS: Final = (
     "SET enable_progress_bar = false",
     "SET TimeZone = 'UTC'",
     "SET sqlite_disable_multithreaded_scans = true",
+    # A join that reads the large table first keeps its order.
+    "SET disabled_optimizers = 'join_order,build_side_probe_side'",
 )
 
 
@@ -49,7 +51,10 @@ class CopyRequest(NamedTuple):
     """
 
     table: str
+    owner: str
     columns: list[tuple[str, Kind]]  # the child knows no description of the tables: importing it takes a quarter second
+    key: tuple[str, str] | None
+    zones: str | None
     first: int
     last: int
     path: str
@@ -58,7 +63,8 @@ class CopyRequest(NamedTuple):
 
     def described(self) -> Table:
         """Return the table, as far as copying needs it."""
-        return Table(self.table, "", tuple(Column(name, kind) for name, kind in self.columns))
+        columns = tuple(Column(name, kind) for name, kind in self.columns)
+        return Table(self.table, self.owner, columns, self.key, self.zones)
 
 
 class Reader:
@@ -265,12 +271,12 @@ def _copied(connection: Any, copy: CopyRequest) -> bool:
     import duckdb
 
     table = copy.described()
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {RAW_ROWS} AS SELECT rowid AS row_id, {table.names}, 0 AS misfits "
-        f"FROM store.{table.name} WHERE rowid BETWEEN {copy.first} AND {copy.last}"
-    )
     texts = " OR ".join(f"{quoted(one.name)} = ''" for one in table.columns if one.duckdb_type == "VARCHAR")
     try:
+        for name, columns in table.looked_up().items():  # one after the other: a scan is alone in its transaction
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM store.{name}")
+        rows = table.select_raw(f"t.rowid BETWEEN {copy.first} AND {copy.last}", main="store.")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {RAW_ROWS} AS SELECT *, 0 AS misfits FROM ({rows})")
         connection.execute(copy.statement)
         if texts:  # text that is not UTF-8 is written silently, but refused when it is read
             connection.execute(f"SELECT count(*) FROM read_parquet({literal(copy.path)}) WHERE {texts}").fetchall()

@@ -19,16 +19,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 from uuid_utils import uuid7
 
-from finlab_nb.query.tables import Table, literal, quoted
+from finlab_nb.query.tables import TABLES, Table, literal
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.triggers import BUCKET_BITS
 
-FORMAT: Final = 5  # of the segments: each format has its own folder
+FORMAT: Final = 6  # of the segments: each format has its own folder
 _METADATA_KEY: Final = "finlab_nb"
 # Chosen for fast unpacking, which every question does: zstd would save a quarter of the disk space and take twice as
 # long. Smaller groups would unpack less for one iteration, but every question would have to look at the statistics of
@@ -40,9 +40,10 @@ _GENERATION: Final = re.compile(r"[0-9a-f]{16}(\.\d+)+")  # as `Engine` names th
 _READ_METADATA: Final = """
     SELECT file_name, decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = $key"""
 
-_READ_OWNERS: Final = """
-    SELECT file_name, min(stats_min_value), max(stats_max_value), bool_and(stats_min_value IS NOT NULL)
-    FROM parquet_metadata($files) WHERE path_in_schema = 'iteration_id' GROUP BY file_name"""
+_READ_COLUMNS: Final = """
+    SELECT file_name, path_in_schema, min(stats_min_value), max(stats_max_value), bool_and(stats_min_value IS NOT NULL),
+           bool_or(stats_null_count IS DISTINCT FROM num_values)
+    FROM parquet_metadata($files) GROUP BY ALL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Segment:
     stamps: Mapping[int, int] = field(repr=False)
     fingerprint: Mapping[int, str | None] = field(repr=False)
     owners: tuple[str, str] | None = None  # the least and the greatest, if the footer has them
+    held: frozenset[str] = field(default=frozenset(), repr=False)  # the columns that are not missing in all rows
 
     def stale_buckets(self, stamps: Mapping[int, int]) -> set[int]:
         """Return the buckets of this segment whose rows were edited since, given the database's current stamps."""
@@ -163,15 +165,36 @@ def _read(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> list[
         return []
     names = {str(path): path for path in paths}
     rows = connection.execute(_READ_METADATA, {"files": list(names), "key": _METADATA_KEY}).fetchall()
-    ranges = connection.execute(_READ_OWNERS, {"files": list(names)}).fetchall()
-    owners = {name: (least, greatest) for name, least, greatest, known in ranges if known}
-    return [_segment(names[name], json.loads(metadata), owners.get(name)) for name, metadata in rows]
+    columns: dict[str, list[_Column]] = {name: [] for name in names}
+    for name, *column in connection.execute(_READ_COLUMNS, {"files": list(names)}).fetchall():
+        columns[name].append(_Column(*column))
+    return [_segment(names[name], json.loads(metadata), columns[name]) for name, metadata in rows]
 
 
-def _segment(path: Path, metadata: dict[str, Any], owners: tuple[str, str] | None) -> Segment:
+class _Column(NamedTuple):
+    """What a footer tells of a column."""
+
+    name: str
+    least: str
+    greatest: str
+    is_known: bool
+    is_held: bool
+
+
+def _segment(path: Path, metadata: dict[str, Any], columns: Sequence[_Column]) -> Segment:
     first, _, last = path.name.split(".")[1].rpartition("-")
-    stamps, fingerprint = dict(metadata["stamps"]), dict(metadata["fingerprint"])
-    return Segment(path, metadata["table"], int(first), int(last), stamps, fingerprint, owners)
+    table = metadata["table"]
+    owner = TABLES[table].owner if table in TABLES else None
+    return Segment(
+        path,
+        table,
+        int(first),
+        int(last),
+        dict(metadata["stamps"]),
+        dict(metadata["fingerprint"]),
+        next(((one.least, one.greatest) for one in columns if one.name == owner and one.is_known), None),
+        frozenset(one.name for one in columns if one.is_held),
+    )
 
 
 def choose(found: Iterable[Segment], stamps: Mapping[int, int]) -> list[Segment]:
@@ -205,8 +228,10 @@ def belongs(source: sqlite3.Connection, table: Table, segment: Segment, stamps: 
 
 
 def _owner(source: sqlite3.Connection, table: Table, place: int) -> str | None:
-    owner = quoted(table.owner)
-    query = f"SELECT CASE typeof({owner}) WHEN 'text' THEN CAST({owner} AS BLOB) END FROM {table.name} WHERE rowid = ?"
+    query = (
+        f"SELECT CASE typeof({table.owner}) WHEN 'text' THEN CAST({table.owner} AS BLOB) END "
+        f"FROM ({table.select_raw('t.rowid = ?')})"
+    )
     row = source.execute(query, (place,)).fetchone()
     try:
         return None if row is None or row[0] is None else str(row[0], "utf-8")

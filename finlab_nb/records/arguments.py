@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, time, tzinfo
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from finlab_nb.records.days import naive_moment
+from finlab_nb.records.days import with_utc
 from finlab_nb.records.plain import by_digits, unwrapped
+from finlab_nb.records.stamps import begins_day
 from finlab_nb.records.values import (
     filled_text,
     flag,
@@ -36,8 +37,8 @@ _MOST_BITS: Final = 128
 _LONG_UNITS: Final = ("W", "M", "Y")  # of which the first day counts
 
 __all__ = [
+    "bound",
     "bound_values",
-    "end",
     "filled_text",
     "flag",
     "listed",
@@ -45,7 +46,6 @@ __all__ = [
     "one_of",
     "path",
     "quantity",
-    "start",
     "text",
     "texts",
     "whole",
@@ -90,36 +90,29 @@ def zone(field: str, value: object) -> tzinfo:
         raise refusal(field, value, wanted, str) from error
 
 
-def start(field: str, value: object) -> datetime:
-    """Return the first moment that a lower bound allows."""
-    return _moment(field, value)[0]
+def bound(field: str, value: object) -> date | datetime:
+    """Return the bound of a period: a date if it is a day, else a naive datetime, in UTC if it had a zone.
 
-
-def end(field: str, value: object) -> datetime:
-    """Return the first moment that an upper bound forbids: the day after a date, the next microsecond of a moment."""
-    moment, is_day = _moment(field, value)
-    try:
-        return moment + (timedelta(days=1) if is_day else timedelta(microseconds=1))
-    except OverflowError:
-        return datetime.max  # noqa: DTZ901 - dates of trades are naive
-
-
-def _moment(field: str, value: object) -> tuple[datetime, bool]:
-    """Return a date or a moment as naive UTC, and whether it was a date."""
+    A moment with a zone is a day if it is the first moment of its local day, one without if it is midnight, unless text
+    gives its clock time.
+    """
     wanted = "a date, such as '2024-01-31', or a moment"
     held = unwrapped(value)
     try:
         if isinstance(held, np.datetime64) and np.datetime_data(held.dtype)[0] in _LONG_UNITS:
             held = held.astype("datetime64[D]")
-        found = naive_moment(held)
+        found = with_utc(held)
     except (ValueError, OverflowError) as error:
         raise refusal(field, value, f"{wanted} ({error})", str, date, np.datetime64) from error
     if found is None:
         raise refusal(field, value, wanted)
-    if not isinstance(found, datetime):
-        return datetime(found.year, found.month, found.day), True  # noqa: DTZ001 - dates of trades are naive
-    is_midnight = found == datetime.combine(found, datetime.min.time())
-    return found, is_midnight and (not isinstance(held, str) or len(held) == len("20240131"))
+    moment, utc = found
+    if not isinstance(moment, datetime) or not isinstance(utc, datetime):
+        return moment
+    if moment.tzinfo is not None and moment.utcoffset() is not None:
+        return moment.date() if begins_day(utc, moment.tzinfo) else utc
+    is_day = moment.time() == time() and not isinstance(held, str)
+    return moment.date() if is_day else utc
 
 
 def bound_values(field: str, value: object) -> Any:

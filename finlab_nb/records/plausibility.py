@@ -16,13 +16,15 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from finlab_nb.analysis.performance import Floats
+from finlab_nb.analysis.performance import FEWEST_DAYS, FEWEST_RETURNS, Floats
 from finlab_nb.records.metrics import METRICS
-from finlab_nb.records.rows import EquityRow
+from finlab_nb.records.rows import Curve, EquityRow
+from finlab_nb.records.stamps import Clock
 from finlab_nb.records.trade_signs import turned_sizes
 from finlab_nb.records.values import shown
+from finlab_nb.records.zones import Days
 
-KINDS: Final = ("percent", "returns", "unsigned_size", "column_label", "epoch")
+KINDS: Final = ("percent", "returns", "unsigned_size", "column_label", "epoch", "irregular", "zone", "excursion")
 
 _Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
@@ -60,6 +62,10 @@ def doubts(
     trades: Mapping[str, Sequence[Any]],
     equity: Sequence[EquityRow],
     computed: Mapping[str, float | None],
+    *,
+    returns: Curve | None = None,
+    days: Days | None = None,
+    per_year: float | None = None,
 ) -> list[Doubt]:
     """Return what looks like a mistake in one iteration, at most one doubt of each kind.
 
@@ -73,16 +79,29 @@ def doubts(
         Checked points in order of time.
     computed
         What the definitions give for the same equity and trades; any metric may be absent.
+    returns
+        The returns that the equity follows from, if they were given.
+    days
+        The local day of each point, datetime64[D]; None asks for no doubt about them.
+    per_year
+        The periods of the curve a year, given or found; None where there are none.
     """
     values = np.fromiter(map(itemgetter(1), equity), np.float64, len(equity))
     codes = trades.get("stock_code", ())
     with np.errstate(all="ignore"):
+        of_returns = None if returns is None else _wrong_returns(returns, per_year)
         found = [
-            _percent(metrics, extra_metrics, values, computed) if metrics or extra_metrics else None,
-            _returns(values) if equity else None,
+            (_percent(metrics, extra_metrics, values, computed) if metrics or extra_metrics else None)
+            or of_returns
+            or (_percent_of_trades(trades) if codes else None),
+            _returns(values) if equity and of_returns is None else None,
             _unsigned_size(trades) if codes else None,
+            _excursion(trades) if codes else None,
             _column_label(codes) if codes else None,
             _epoch(trades.get("entry_date", ()), equity),
+            _irregular(equity, days)
+            if days is not None and per_year is None and "sharpe_ratio" not in metrics
+            else None,
         ]
     return [doubt for doubt in found if doubt is not None]
 
@@ -154,6 +173,66 @@ def _percent_reason(name: str, value: float, known: float | None) -> str:
     if value < -_LARGEST_PERCENT:
         return "it looks like money: divide by what the account was worth"
     return f"as a fraction that is {value:,.0%}; it looks like percent, divide by 100 ({value:g}% is {value / 100:g})"
+
+
+# A return is a hundred times the move of its trade, give or take costs, for more than half of the trades.
+_HUNDREDFOLD: Final = (80, 125)
+
+
+def _percent_of_trades(columns: _Columns) -> Doubt | None:
+    """Find returns of trades that were given in percent."""
+    numbers = [columns[name] for name in ("entry_price", "exit_price", "position_size", "trade_return")]
+    if numbers[-1].count(None) == len(numbers[-1]):
+        return None
+    entry, leave, size, returned = np.array(numbers, dtype=np.float64)
+    ratio = returned / ((leave / entry - 1) * np.sign(size))
+    odd = (ratio >= _HUNDREDFOLD[0]) & (ratio <= _HUNDREDFOLD[1])
+    rows = np.flatnonzero(odd)
+    if 2 * rows.size <= np.isfinite(ratio).sum():
+        return None
+    value = float(returned[rows[0]])
+    reason = f"the price moved by {(leave / entry - 1)[rows[0]]:.2%}; it looks like percent, divide by 100"
+    return Doubt("percent", f"trades[{rows[0]}].trade_return", value, reason + _more(rows.size))
+
+
+def _excursion(columns: _Columns) -> Doubt | None:
+    """Find excursions that were given in percent or as differences of prices: a price falls by no more than all."""
+    bounded = (("mae", 1, "a long position loses"), ("mfe", -1, "a short position gains"))
+    for name, side, what in bounded:
+        if columns[name].count(None) == len(columns[name]):
+            continue
+        numbers = [columns[column] for column in ("entry_price", "exit_price", "position_size", name)]
+        entry, leave, size, excursion = np.array(numbers, dtype=np.float64)
+        prices_are_positive = (entry > 0) & ~(leave <= 0)
+        rows = np.flatnonzero(prices_are_positive & (side * size > 0) & (side * excursion < -1 - _ROUNDING))
+        if rows.size:
+            reason = (
+                f"{what} no more than all its value; it looks like percent, or like a difference of prices: "
+                "give fractions of the entry price"
+            )
+            value = float(excursion[rows[0]])
+            return Doubt("excursion", f"trades[{rows[0]}].{name}", value, reason + _more(rows.size))
+    return None
+
+
+# An account of returns a year of this volatility is beyond what any lives through, as above.
+_MOST_VOLATILE: Final = 5.0
+
+
+def _wrong_returns(returns: Curve, per_year: float | None) -> Doubt | None:
+    """Find returns that are percent, or that are account values."""
+    values = np.array(returns.values)
+    if values.size < _ACCOUNT_POINTS:
+        return None
+    deviation = float(values.std(ddof=1)) * math.sqrt(per_year or 1)
+    if deviation <= _MOST_VOLATILE and (values < -1).sum() <= 1 and np.abs(values).mean() <= _LARGEST_RETURN:
+        return None
+    largest = int(np.abs(values).argmax())
+    if values.min() > 0 and not _is_noise(values, np.diff(values)):
+        reason = "returns are fractions of the account; these look like account values, give them as equity="
+    else:
+        reason = f"as a fraction that is {values[largest]:,.0%}; it looks like percent, divide by 100"
+    return Doubt("percent", f"returns[{largest}].return", float(values[largest]), reason + _more(values.size))
 
 
 # --- returns, profit and the like for account values ---
@@ -301,3 +380,34 @@ def _epoch(entries: Sequence[str], equity: Sequence[EquityRow]) -> Doubt | None:
     if equity and equity[0][0].startswith(_FIRST_MONTH) and equity[-1][0].startswith(_FIRST_MONTH):
         return Doubt("epoch", "equity[0].date", equity[0][0], _EPOCH + _more(len(equity)))
     return None
+
+
+# --- curves without a regular period, moments without a zone ---
+
+_MOST_ZONES: Final = 3
+
+
+def _irregular(equity: Sequence[EquityRow], days: Days) -> Doubt | None:
+    """Find a curve that is long enough for a Sharpe ratio, but whose points follow no period."""
+    if len(equity) <= FEWEST_RETURNS or np.unique(days).size <= FEWEST_RETURNS:
+        return None
+    if int((days[-1] - days[0]).astype(np.int64)) < FEWEST_DAYS:
+        return None
+    gaps = np.diff(np.unique(days)).astype(np.int64)
+    reason = (
+        f"from there to {equity[-1][0]} the points follow no regular period ({gaps.min()} to {gaps.max()} days apart), "
+        "so the Sharpe ratio is unknown; give a value for each day, or periods_per_year="
+    )
+    return Doubt("irregular", "equity[0].date", equity[0][0], reason)
+
+
+def zone_doubt(clock: Clock | None) -> list[Doubt]:
+    """Return the doubt about moments of several offsets, of which no zone is known."""
+    if clock is None:
+        return []
+    found = ", ".join(sorted({*clock.zones, *clock.nameless})[:_MOST_ZONES])
+    reason = (
+        f"moments with a zone ({found}) stand beside others, so that no zone tells which day they fall on; "
+        "give timezone='America/New_York' or the like"
+    )
+    return [Doubt("zone", clock.field, clock.value, reason)]

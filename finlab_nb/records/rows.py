@@ -5,34 +5,86 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
-from finlab_nb.records.days import day_or_moment, days_of_column
+from finlab_nb.analysis.periods import before_first
+from finlab_nb.records.days import FIRST_DAY
+from finlab_nb.records.extra import extra_column
+from finlab_nb.records.names import columns_by_name
+from finlab_nb.records.parameters import plain
 from finlab_nb.records.plain import Remembered, columns_of, is_missing, pairs, unwrapped, values_of
-from finlab_nb.records.tables import EQUITY, EQUITY_FIELDS, TRADE_COLUMNS, Column
-from finlab_nb.records.values import held_number, known_keys, listed, number, shown, text
+from finlab_nb.records.stamps import Clock, Stamps, moment_texts, stamps_of, written
+from finlab_nb.records.tables import EQUITY, TRADE_COLUMNS, Column
+from finlab_nb.records.values import (
+    held_number,
+    known_keys,
+    listed,
+    number,
+    refusal,
+    shown,
+    text,
+)
+from finlab_nb.records.zones import local_days
 
 TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
 EquityRow: TypeAlias = tuple[str, float]
 _Given: TypeAlias = Mapping[Any, Any]  # lists, Series and arrays of pyarrow, by column
+_Names: TypeAlias = Callable[[str, Iterable[Any]], tuple[dict[str, Any], list[Any]]]  # as `columns_by_name`
 _Check: TypeAlias = Callable[[str, Any], Any]
 
-_EQUITY_COLUMNS: Final = tuple(EQUITY.column(name) for name in EQUITY_FIELDS)
+_DATE: Final = EQUITY.column("date")
+_REQUIRED: Final = {column.name for column in (*TRADE_COLUMNS, *EQUITY.columns) if column.required}
+_EXTRA: Final = "extra"
 _INDEX: Final = ("Index", "index")  # the field of a record that holds the index of the DataFrame it comes from
+_DAY_LENGTH: Final = len("2024-01-31")
 
 
-def trades_columns(trades: Any) -> dict[str, list[Any]]:
-    """Check trades and return their columns, in the order of TRADE_FIELDS; see `StorageManager.save_iteration`."""
-    given, count = _columns("trades", trades, TRADE_COLUMNS)
-    checked = _checked("trades", given, count, TRADE_COLUMNS)
-    entries, exits, exit_prices = checked["entry_date"], checked["exit_date"], checked["exit_price"]
+@dataclass(frozen=True, slots=True)
+class Trades:
+    """Checked trades: their columns in the order of TRADE_FIELDS, and what their dates tell about the zone."""
+
+    columns: dict[str, list[Any]]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A checked curve: dates as they are stored, ascending, their values, and what the dates tell about the zone."""
+
+    dates: list[str]
+    values: list[float]
+    clock: Clock
+
+    @property
+    def points(self) -> list[EquityRow]:
+        """The rows that are stored."""
+        return list(zip(self.dates, self.values, strict=True))
+
+
+def trades_record(trades: Any, zone: ZoneInfo | None = None, *, exact: bool = False) -> Trades:
+    """Check trades; see `StorageManager.save_iteration`.
+
+    Parameters
+    ----------
+    zone
+        The zone that is given for the iteration.
+    exact
+        Take names and values as an export file has them, or refuse them.
+    """
+    given, others, count = _columns("trades", trades, _known(TRADE_COLUMNS) if exact else columns_by_name)
+    columns, clock = _checked("trades", given, count, TRADE_COLUMNS, zone, others=others, exact=exact)
+    if count and (others or _EXTRA in given):
+        columns[_EXTRA] = extra_column("trades[{}].extra", given.get(_EXTRA), others, count, exact=exact)
+    entries, exits, exit_prices = columns["entry_date"], columns["exit_date"], columns["exit_price"]
     if None in exits or None in exit_prices or any(map(operator.lt, exits, entries)):
         _check_exits(entries, exits, exit_prices)
-    return checked
+    return Trades(columns, clock)
 
 
 def _check_exits(entries: list[str], exits: list[str | None], prices: list[float | None]) -> None:
@@ -45,38 +97,91 @@ def _check_exits(entries: list[str], exits: list[str | None], prices: list[float
             raise ValueError(f"trades[{i}].exit_date is {leave!r}, before its entry_date {entry!r}; it must not be")
 
 
-def equity_record(equity: Any) -> list[EquityRow]:
-    """Check an equity curve and return its points in order of time; see `StorageManager.save_iteration`."""
-    given, count = _points("equity", equity)
-    dates, values = _checked("equity", given, count, _EQUITY_COLUMNS).values()
-    points = dict(zip(dates, values, strict=True))
-    if len(points) < count:
-        first: dict[str, int] = {}
-        for i, day in enumerate(dates):
-            if first.setdefault(day, i) < i:
-                raise ValueError(
-                    f"equity has the date {day!r} twice, at [{first[day]}] and [{i}]; each point needs its own"
-                )
-    return sorted(points.items())
+def curve_record(field: str, curve: Any, value: str, zone: ZoneInfo | None = None, *, exact: bool = False) -> Curve:
+    """Check values by date: an equity curve, returns, or a series.
+
+    Parameters
+    ----------
+    field
+        What to call them in an error.
+    curve
+        As `equity` of `StorageManager.save_iteration`.
+    value
+        The name of the column of values.
+    zone, exact
+        As in `trades_record`.
+    """
+    columns = (_DATE, Column(value, EQUITY.column("equity").rule))
+    given, count = _points(field, curve, columns)
+    checked, clock = _checked(field, given, count, columns, zone, is_curve=True, exact=exact)
+    dates, values = checked.values()
+    if all(map(operator.lt, dates, dates[1:])):
+        return Curve(dates, values, clock)
+    first: dict[str, int] = {}
+    for i, day in enumerate(dates):
+        if first.setdefault(day, i) < i:
+            raise ValueError(
+                f"{field} has the date {day!r} twice, at [{first[day]}] and [{i}]; each point needs its own"
+            )
+    order = sorted(range(count), key=dates.__getitem__)
+    return Curve([dates[i] for i in order], [values[i] for i in order], clock)
+
+
+def curve_of_returns(returns: Curve, initial_capital: float, timezone: str | None) -> Curve:
+    """Return the account that begins with this capital one period before the first return.
+
+    Raises
+    ------
+    ValueError
+        If that lies before the year 1, or if the account outgrows a float.
+    """
+    if not returns.dates:
+        return returns
+    with np.errstate(over="ignore"):
+        values = initial_capital * np.cumprod(1 + np.array(returns.values))
+    beyond = np.flatnonzero(~np.isfinite(values))
+    if beyond.size:
+        raise ValueError(f"returns[{beyond[0]}].return is {returns.values[beyond[0]]}; the account outgrows a float")
+    dates = [_date_before(returns.dates, timezone), *returns.dates]
+    return Curve(dates, [initial_capital, *values.tolist()], returns.clock)
+
+
+def _date_before(dates: list[str], timezone: str | None) -> str:
+    """Return the date one period before the first one."""
+    if all(len(date) == _DAY_LENGTH for date in dates):
+        day = before_first(local_days(dates, timezone))
+        found = str(day)
+    else:
+        moments = np.array(dates, dtype="datetime64[us]")
+        period = np.median(np.diff(moments)) if len(dates) > 1 else np.timedelta64(1, "D")
+        day = moments[0] - period
+        found = moment_texts(np.array([day]))[0]
+        if timezone is None:
+            found = found.removesuffix("T00:00:00")
+    if day < FIRST_DAY:
+        raise ValueError(f"returns[0].date is {dates[0]!r}; it must leave room for the initial capital before it")
+    return found
 
 
 # Tables to columns ----------------------------------------------------------------------------------------------------
 
 
-def _points(field: str, equity: Any) -> tuple[_Given, int]:
-    """Split an equity curve into dates and values."""
-    if isinstance(equity, pd.Series):
-        return {"date": _dates_of(equity.index), "equity": equity}, len(equity)
-    if isinstance(equity, Mapping):
-        return {"date": list(equity), "equity": list(equity.values())}, len(equity)
-    found, count = _table(field, equity)
+def _points(field: str, curve: Any, columns: Sequence[Column]) -> tuple[_Given, int]:
+    """Split a curve into dates and values."""
+    names = [column.name for column in columns]
+    _, value = names
+    if isinstance(curve, pd.Series):
+        return {"date": _dates_of(curve.index), value: curve}, len(curve)
+    if isinstance(curve, Mapping):
+        return {"date": list(curve), value: list(curve.values())}, len(curve)
+    found, count = _table(field, curve)
     if found is None:
-        return _columns(field, equity, _EQUITY_COLUMNS)
-    if "date" not in found and isinstance(equity, pd.DataFrame) and ("equity" in found or len(found) == 1):
-        found = {"date": _dates_of(equity.index), "equity": found.get("equity", next(iter(found.values())))}
-    elif "date" in found and "equity" not in found and len(found) == 2:
-        found = {"date": found.pop("date"), "equity": next(iter(found.values()))}
-    known_keys(field, found, EQUITY_FIELDS)
+        return _columns(field, curve, _known(columns))[::2]
+    if "date" not in found and isinstance(curve, pd.DataFrame) and (value in found or len(found) == 1):
+        found = {"date": _dates_of(curve.index), value: found.get(value, next(iter(found.values())))}
+    elif "date" in found and value not in found and len(found) == 2:
+        found = {"date": found.pop("date"), value: next(iter(found.values()))}
+    known_keys(field, found, names)
     return found, count
 
 
@@ -100,78 +205,112 @@ def _table(field: str, given: Any) -> tuple[dict[Any, Any] | None, int]:
     return found, len(table[0][1]) if table else len(given)
 
 
-def _columns(field: str, rows: Any, columns: Sequence[Column]) -> tuple[_Given, int]:
-    """Split a table, or records, into columns; a column that no row has is absent."""
+def _columns(field: str, rows: Any, names: _Names) -> tuple[_Given, _Given, int]:
+    """Split a table, or records, into columns: ours by our names, and others; a column that no row has is absent."""
     rows = unwrapped(rows)
-    allowed = [column.name for column in columns]
-    found, count = _table(field, rows)
-    if found is not None:
-        known_keys(field, found, allowed)
-        return found, count
-    rows = list(listed(field, rows, "a table, or a list of records"))
-    if set(map(type, rows)) == {dict} and set().union(*rows) == set(allowed):
-        with contextlib.suppress(KeyError):  # a row that lacks one of the keys
-            values = zip(*map(operator.itemgetter(*allowed), rows), strict=True)
-            return dict(zip(allowed, map(list, values), strict=True)), len(rows)
-    return _columns_of_records(field, rows, columns), len(rows)
+    table, count = _table(field, rows)
+    if table is None:
+        rows = list(listed(field, rows, "a table, or a list of records"))
+        table, count = _of_equal_dicts(rows), len(rows)
+        if table is None:
+            return *_of_records(field, rows, names), count
+    return *_by_name(table, *names(field, table)), count
 
 
-def _columns_of_records(field: str, rows: list[Any], columns: Sequence[Column]) -> _Given:
-    allowed = [column.name for column in columns]
-    keys: set[object] = set()
+def _of_equal_dicts(rows: list[Any]) -> dict[Any, Any] | None:
+    """Return the columns of dicts with the same keys, in half the time that others take."""
+    if set(map(type, rows)) != {dict} or set(map(len, rows)) != {len(rows[0])} or len(rows[0]) < 2:
+        return None
+    with contextlib.suppress(KeyError):
+        values = zip(*map(operator.itemgetter(*rows[0]), rows), strict=True)
+        return dict(zip(rows[0], map(list, values), strict=True))
+    return None
+
+
+def _of_records(field: str, rows: list[Any], names: _Names) -> tuple[_Given, _Given]:
     records = []
+    keys: dict[Any, None] = {}
     for i, row in enumerate(rows):
         given = row if isinstance(row, Mapping) else pairs(row)
         if given is None:
-            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict or a record with {', '.join(allowed)}")
+            raise ValueError(f"{field}[{i}] is {shown(row)}; it must be a dict or a record of names and values")
         record = dict(given)
         if not isinstance(row, Mapping):
             for name in _INDEX:
                 record.pop(name, None)
-        if not keys.issuperset(record):
-            known_keys(f"{field}[{i}]", record, allowed)
-            keys.update(record)
+        if not keys.keys() >= record.keys():
+            names(f"{field}[{i}]", [*keys, *record])
+            keys |= dict.fromkeys(record)
         records.append(record)
-    for column in columns:
-        if column.required and column.name in keys:
-            for i, record in enumerate(records):
-                if column.name not in record:
-                    raise ValueError(
-                        f"{field}[{i}] has no {column.name!r}; its fields are {', '.join(map(str, record))}"
-                    )
-    return {name: [record.get(name) for record in records] for name in allowed if name in keys}
+    found, others = names(field, keys)
+    for name in _REQUIRED.intersection(found):
+        for i, record in enumerate(records):
+            if found[name] not in record:
+                raise ValueError(f"{field}[{i}] has no {name!r}; its fields are {', '.join(map(str, record))}")
+    return _by_name({key: [record.get(key) for record in records] for key in keys}, found, others)
+
+
+def _by_name(given: _Given, found: Mapping[str, Any], others: list[Any]) -> tuple[_Given, _Given]:
+    return {name: given[theirs] for name, theirs in found.items()}, {name: given[name] for name in others}
+
+
+def _known(columns: Sequence[Column]) -> _Names:
+    """Return the names of columns where others are refused."""
+    allowed = [column.name for column in columns]
+
+    def names(field: str, given: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
+        keys = list(given)
+        known_keys(field, keys, allowed)
+        return {name: name for name in keys if name in allowed}, []
+
+    return names
 
 
 # Columns to stored values ---------------------------------------------------------------------------------------------
 
 
-def _checked(field: str, given: _Given, count: int, columns: Sequence[Column]) -> dict[str, list[Any]]:
-    """Return the stored form of each column."""
+def _checked(
+    field: str,
+    given: _Given,
+    count: int,
+    columns: Sequence[Column],
+    zone: ZoneInfo | None,
+    *,
+    others: Iterable[Any] = (),
+    is_curve: bool = False,
+    exact: bool = False,
+) -> tuple[dict[str, list[Any]], Clock]:
+    """Return the stored form of each column, and what the dates tell about the zone."""
     missing = [column.name for column in columns if column.required and column.name not in given]
     if count and missing:
-        names = ", ".join(map(str, given)) or "none"
+        names = ", ".join(map(str, (*given, *others))) or "none"
         raise ValueError(f"{field} has no column {missing[0]!r}; its columns are {names}")
-    return {
-        column.name: _CHECKS[column.rule.kind](field, column, given[column.name])
-        if count and column.name in given
-        else [None] * count
-        for column in columns
-    }
+    found: dict[str, list[Any]] = {}
+    stamps: dict[str, Stamps] = {}
+    for column in columns:
+        name, column_given = column.name, given.get(column.name)
+        found[name] = [None] * count
+        if not count or column_given is None:
+            continue
+        if column.rule.kind == "date":
+            path = f"{field}[{{}}].{name}"
+            stamps[name] = stamps_of(path, column_given, zone, required=column.required, exact=exact)
+        elif column.rule.kind == "float":
+            found[name] = _numbers(field, column, column_given)
+        elif column.rule.kind == "text":
+            found[name] = _texts(field, column, column_given, exact=exact)
+    texts, clock = written(field, stamps, is_curve=is_curve)
+    return found | texts, clock
 
 
-def _texts(field: str, column: Column, given: Any) -> list[Any]:
+def _texts(field: str, column: Column, given: Any, *, exact: bool) -> list[Any]:
     values = values_of(given)
-    if set(map(type, values)) == {str}:
+    is_code = not column.rule.blank
+    kinds = set(map(type, values))
+    if kinds == {str} or (not column.required and kinds == {str, type(None)}):
         with contextlib.suppress(ValueError):  # one of them; its place is named below
-            return list(map(_CODES.__getitem__, values))
-    return _each(field, column, values, _stock_code)
-
-
-def _dates(field: str, column: Column, given: Any) -> list[Any]:
-    days = days_of_column(given)
-    if days is not None and not (column.required and None in days):
-        return days
-    return _each(field, column, values_of(given), day_or_moment)
+            return list(map((_CODES if is_code else _REASONS).__getitem__, values))
+    return _each(field, column, values, _stock_code if is_code else text if exact else _reason)
 
 
 def _each(field: str, column: Column, values: list[Any], check: _Check) -> list[Any]:
@@ -182,6 +321,18 @@ def _each(field: str, column: Column, values: list[Any], check: _Check) -> list[
 
 
 def _numbers(field: str, column: Column, given: Any) -> list[Any]:
+    numbers = _any_numbers(field, column, given)
+    rule = column.rule
+    if rule.bounds:
+        for i, value in enumerate(numbers):
+            if value is not None and not (rule.least <= value <= rule.most and value > rule.above):
+                raise ValueError(
+                    f"{field}[{i}].{column.name} is {shown(values_of(given)[i])}; it must be {rule.allowed}"
+                )
+    return numbers
+
+
+def _any_numbers(field: str, column: Column, given: Any) -> list[Any]:
     if isinstance(given, pd.Series) and given.dtype == np.float64:
         array = given.to_numpy()
         if np.isfinite(array).all():
@@ -209,5 +360,14 @@ def _stock_code(field: str, value: object) -> str:
     return text(field, value, empty=False)
 
 
+def _reason(field: str, value: object) -> str:
+    """Return why a trade was entered or left: any scalar as text."""
+    held = unwrapped(value)
+    form = text(field, held) if isinstance(held, str) else plain(held)
+    if isinstance(form, (dict, list)):
+        raise refusal(field, value, "text, or a value that has a text")
+    return form if isinstance(form, str) else str(form)
+
+
 _CODES: Final = Remembered(lambda code: _stock_code("", code))
-_CHECKS: Final = {"text": _texts, "date": _dates, "float": _numbers}
+_REASONS: Final = Remembered(lambda reason: _reason("", reason))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from finlab_nb.records.metrics import METRICS as STANDARD_NAMES
 from finlab_nb.records.metrics import STANDARD_SET, Metric
 
 Kind = Literal["text", "float", "whole", "flag", "date", "moment", "object", "array"]
@@ -39,6 +40,8 @@ class Rule:
         Whether a number may be infinite.
     least, most
         The range of a number.
+    above
+        What a number is greater than.
     not_before
         The column of a date in the same row whose day this one does not precede.
     needs
@@ -52,8 +55,15 @@ class Rule:
     infinite: bool = False
     least: float = -math.inf
     most: float = math.inf
+    above: float = -math.inf
     not_before: str | None = None
     needs: str | None = None
+
+    @property
+    def bounds(self) -> list[tuple[str, float]]:
+        """The comparisons that a number must meet, as signs of SQL and numbers."""
+        found = ((">=", self.least), ("<=", self.most), (">", self.above))
+        return [(sign, bound) for sign, bound in found if math.isfinite(bound)]
 
     @property
     def condition(self) -> str:
@@ -65,9 +75,7 @@ class Rule:
             conditions.append("abs({0}) < 9e999")
         if self.words:
             conditions.append(f"{{0}} IN ({', '.join(map(repr, self.words))})")
-        conditions += [
-            f"{{0}} {sign} {bound:g}" for sign, bound in ((">=", self.least), ("<=", self.most)) if math.isfinite(bound)
-        ]
+        conditions += [f"{{0}} {sign} {bound:g}" for sign, bound in self.bounds]
         if self.not_before is not None:
             in_order = f"substr({{0}}, 1, 10) >= substr({self.not_before}, 1, 10)"
             conditions.append(f"({self.not_before} IS NULL OR {in_order})")
@@ -98,6 +106,22 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerKey:
+    """The whole number that stands for an owner's id in the rows of a large table, because it is shorter.
+
+    Attributes
+    ----------
+    table
+        The table that has a row for each owner, with its id and its number.
+    column
+        The number's column, in both tables.
+    """
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table.
 
@@ -105,6 +129,10 @@ class Table:
     ----------
     owner
         The column that tells whose row it is.
+    owner_key
+        What the rows hold instead of the owner, in the file alone: whatever is shown or exported has the owner.
+    zones
+        The table that tells, by owner and in its column `timezone`, in which zone the rows have their days.
     columns
         All columns, in the order of the file.
     keys
@@ -120,12 +148,20 @@ class Table:
     columns: tuple[Column, ...]
     keys: tuple[tuple[str, ...], ...] = ()
     row_key: str | None = None
+    owner_key: OwnerKey | None = None
+    zones: str | None = None
     copied: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def stored_names(self) -> tuple[str, ...]:
+        """The names of all columns as the file has them."""
+        key = self.owner_key
+        return self.names if key is None else tuple(key.column if one == self.owner else one for one in self.names)
 
     def names_without(self, *left_out: str | None) -> tuple[str, ...]:
         """Return the names of the columns, except some."""
@@ -174,6 +210,9 @@ MOMENT: Final = Rule("moment", "a date and time in ISO 8601")
 OBJECT: Final = Rule("object", "a JSON object")
 ARRAY: Final = Rule("array", "a JSON array")
 ROW_NUMBER: Final = Rule("whole", "a whole number")
+POSITIVE: Final = Rule("float", "a finite number above 0", above=0)
+LOSS: Final = Rule("float", "a finite number of at most 0", most=0)
+GAIN: Final = Rule("float", "a finite number of at least 0", least=0)
 
 
 def whole(least: int) -> Rule:
@@ -224,6 +263,11 @@ ITERATIONS: Final = Table(
         _optional("note", TEXT),
         Column("starred", FLAG),
         Column("archived", FLAG),
+        _optional("initial_capital", POSITIVE),
+        _optional("timezone", NAME),
+        _optional("periods_per_year", POSITIVE),
+        _optional("currency", NAME),
+        _optional("changed_at", MOMENT),
     ),
 )
 METRICS: Final = Table(
@@ -242,6 +286,13 @@ EXTRA_METRICS: Final = Table(
     owner="iteration_id",
     keys=(("iteration_id", "name"),),
     columns=(_OF_ITERATION, Column("name", NAME), _optional("value", ANY_NUMBER)),
+)
+# Metrics that were given, where the definitions make another figure of the stored curve and trades.
+GIVEN_METRICS: Final = Table(
+    "given_metrics",
+    owner="iteration_id",
+    keys=(("iteration_id", "name"),),
+    columns=(_OF_ITERATION, Column("name", one_of(STANDARD_NAMES)), _optional("computed", NUMBER)),
 )
 SUGGESTIONS: Final = Table(
     "suggestions",
@@ -264,6 +315,7 @@ TRADES: Final = Table(
     "trades",
     owner="iteration_id",
     row_key="trade_id",
+    zones="iterations",
     columns=(
         Column("trade_id", ROW_NUMBER),
         _OF_ITERATION,
@@ -274,20 +326,80 @@ TRADES: Final = Table(
         _optional("exit_price", NUMBER),
         Column("position_size", NUMBER, nullable=True),
         _optional("profit_loss", NUMBER),
+        _optional("trade_return", NUMBER),
+        _optional("fees", NUMBER),
+        _optional("mae", LOSS),
+        _optional("mfe", GAIN),
+        _optional("multiplier", POSITIVE),
+        _optional("entry_reason", TEXT),
+        _optional("exit_reason", TEXT),
+        _optional("extra", OBJECT),
     ),
+)
+CURVES: Final = Table(
+    "curves",
+    owner="iteration_id",
+    keys=(("iteration_id",),),
+    row_key="curve_id",
+    columns=(Column("curve_id", ROW_NUMBER), _OF_ITERATION),
+    copied=False,
 )
 EQUITY: Final = Table(
     "equity",
     owner="iteration_id",
     row_key="equity_id",
+    owner_key=OwnerKey("curves", "curve_id"),
+    zones="iterations",
     columns=(Column("equity_id", ROW_NUMBER), _OF_ITERATION, Column("date", DAY), Column("equity", NUMBER)),
 )
 TAGS: Final = Table(
     "tags", owner="iteration_id", keys=(("iteration_id", "tag"),), columns=(_OF_ITERATION, Column("tag", NAME))
 )
 
+SERIES_NAMES: Final = Table(
+    "series_names",
+    owner="name",
+    keys=(("name",),),
+    row_key="series_id",
+    columns=(
+        Column("series_id", ROW_NUMBER),
+        Column("name", NAME),
+        _optional("timezone", NAME),
+        _optional("source", TEXT),
+        Column("changed_at", MOMENT),
+    ),
+    copied=False,
+)
+SERIES: Final = Table(
+    "series",
+    owner="name",
+    row_key="point_id",
+    owner_key=OwnerKey("series_names", "series_id"),
+    zones="series_names",
+    columns=(
+        Column("point_id", ROW_NUMBER),
+        Column("name", NAME, refers_to="series_names"),
+        Column("date", DAY),
+        Column("value", NUMBER),
+    ),
+)
+
 TABLES: Final[Mapping[str, Table]] = {
-    table.name: table for table in (STRATEGIES, ITERATIONS, METRICS, EXTRA_METRICS, SUGGESTIONS, TRADES, EQUITY, TAGS)
+    table.name: table
+    for table in (
+        STRATEGIES,
+        ITERATIONS,
+        METRICS,
+        EXTRA_METRICS,
+        GIVEN_METRICS,
+        SUGGESTIONS,
+        TRADES,
+        CURVES,
+        EQUITY,
+        TAGS,
+        SERIES_NAMES,
+        SERIES,
+    )
 }
 
 # What a save gives for each trade and for each point of an equity curve.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finlab_nb.analysis.performance import Floats
 
-_NUMBERS: Final = ("entry_price", "exit_price", "position_size", "profit_loss")
+_NUMBERS: Final = ("entry_price", "exit_price", "position_size", "profit_loss", "trade_return", "multiplier")
 # What trades pay a side where no other trade tells: from a rebate to an expensive broker.
 _LEAST_COST: Final = -0.001
 _MOST_COST: Final = 0.01
@@ -49,7 +49,11 @@ def turned_sizes(columns: Mapping[str, Sequence[Any]]) -> list[int]:
     columns
         Checked trades by column; unknown numbers are None.
     """
-    entry, leave, size, profit = np.array([columns[name] for name in _NUMBERS], dtype=np.float64)
+    entry, leave, size, profit, returned, multiplier = np.array([columns[name] for name in _NUMBERS], dtype=np.float64)
+    if not np.isnan(multiplier).all():
+        profit = np.where(np.isnan(multiplier), profit, profit / multiplier)
+    if np.isnan(profit).any():
+        profit = np.where(np.isnan(profit), returned * np.abs(entry * size), profit)
     gross = (leave - entry) * size
     agreement = gross * profit
     if not (agreement < 0).any():

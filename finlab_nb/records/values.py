@@ -129,6 +129,14 @@ def number(field: str, value: object, *, infinite: bool = False) -> float:
     return found
 
 
+def positive(field: str, value: object) -> float:
+    """Return a finite number above 0."""
+    found = number(field, value)
+    if not found > 0:
+        raise refusal(field, value, "a finite number above 0", *_NUMBERS)
+    return found
+
+
 def held_number(value: object) -> int | float | Decimal | np.longdouble | None:
     """Return the number that a value is, by the digits that it shows; None if it is none."""
     held = unwrapped(value)

@@ -45,7 +45,7 @@ def fetched(
 
 def insert(connection: sqlite3.Connection, table: Table, rows: Iterable[Row]) -> None:
     """Insert rows without their number, whose values may be `BrokenText`."""
-    names = table.names_without(table.row_key)
+    names = [name for name in table.stored_names if name != table.row_key]
     for row in rows:
         places = ", ".join("CAST(? AS TEXT)" if isinstance(value, BrokenText) else "?" for value in row)
         connection.execute(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})", row)

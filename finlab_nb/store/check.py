@@ -37,7 +37,7 @@ def findings(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]
     """Return what breaks the rules, at most `limit` findings of each kind and table."""
     faults = watch.differences(connection).faults
     changed = {fault.table for fault in faults}
-    tables = [table for table in TABLES.values() if table.name not in changed]
+    tables = [table for table in TABLES.values() if table.name not in changed and _checked_columns(table)]
     found: list[tuple[Any, ...]] = [(fault.table, None, fault.column, None, fault.problem) for fault in faults]
     for table in tables:
         found += _broken_rules(connection, table, limit)
@@ -50,10 +50,13 @@ def findings(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]
 
 def broken_values(connection: sqlite3.Connection, table: Table, owner: str) -> dict[str, int]:
     """Return how many values of an owner's rows break a rule, by table and column, where there are any."""
-    columns = _checked_columns(table)
+    columns, key = _checked_columns(table), table.owner_key
+    of_owner = f"{table.owner} = ?"
+    if key is not None:
+        of_owner = f"{key.column} IN (SELECT {key.column} FROM {key.table} WHERE {of_owner})"
     sums = ", ".join(f"total({_broken(column)})" for column in columns)
     _define_functions(connection)
-    (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {table.owner} = ?", (owner,))
+    (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {of_owner}", (owner,))
     return {f"{table.name}.{one.name}": int(count) for one, count in zip(columns, counts, strict=True) if count}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
 from finlab_nb.errors import warn as warn_caller
 from finlab_nb.records import METRICS
+from finlab_nb.records.days import UtcText
 from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row, fetched
@@ -31,13 +32,24 @@ _FIGURES: Final = {
     "extra_metrics": "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid",
     "tags": "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid",
 }
+_TRADES: Final = "SELECT {} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
+# What every engine knows, and what most trades lack, so that it is not read for nothing.
+_COMMON: Final = TRADE_FIELDS[: TRADE_FIELDS.index("trade_return")]
+_FURTHER: Final = TRADE_FIELDS[len(_COMMON) :]
+_UNKNOWN: Final = (None,) * len(_FURTHER)
+_COMMON_OF_TRADES: Final = _TRADES.format(", ".join(_COMMON))
+_KNOWS_MORE: Final = f"""
+    SELECT EXISTS (SELECT 1 FROM trades WHERE iteration_id = ? AND coalesce({", ".join(_FURTHER)}) IS NOT NULL)"""
 _LISTS: Final = {
-    "trades": f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id",
-    "equity": f"SELECT {', '.join(EQUITY_FIELDS)} FROM equity WHERE iteration_id = ? ORDER BY date, equity_id",
+    "trades": _TRADES.format(", ".join(TRADE_FIELDS)),
+    "equity": f"""
+        SELECT {", ".join(EQUITY_FIELDS)} FROM equity JOIN curves USING (curve_id) WHERE iteration_id = ?
+        ORDER BY date, equity_id""",
     "suggestions": f"""
         SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
         ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id""",
 }
+_DAY_LENGTH: Final = len("2024-01-31")
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
 
@@ -62,7 +74,17 @@ def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[s
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
     """Return one iteration with everything that belongs to it."""
-    return iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
+    found = iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
+    if found["timezone"] is not None:
+        for name, columns in (("trades", ("entry_date", "exit_date")), ("equity", ("date",))):
+            for row in found[name]:
+                row.update({column: _moment(row[column]) for column in columns})
+    return found
+
+
+def _moment(stored: Any) -> Any:
+    """Mark a moment as one of UTC, so that it can be saved again beside the zone of its market."""
+    return UtcText(stored) if isinstance(stored, str) and len(stored) > _DAY_LENGTH else stored
 
 
 def iteration_rows(
@@ -76,8 +98,13 @@ def iteration_rows(
     if not rows:
         raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
     found = {"iterations": rows}
+    (knows_more,) = connection.execute(_KNOWS_MORE, rows[0][:1]).fetchone()
     for table, query in (*_FIGURES.items(), *_LISTS.items()):
-        found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
+        if table == "trades" and not knows_more:
+            common = fetched(connection, _COMMON_OF_TRADES, rows[0][:1], on_broken=on_broken)
+            found[table] = [row + _UNKNOWN for row in common]
+        else:
+            found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
     return found
 
 
@@ -119,9 +146,21 @@ def iteration_of(rows: Mapping[str, list[Row]], *, warn: bool = True) -> dict[st
     found["extra_metrics"] = dict(rows["extra_metrics"])
     found["tags"] = [tag for (tag,) in rows["tags"]]
     if "trades" in rows:
-        found["trades"] = [dict(zip(TRADE_FIELDS, trade, strict=True)) for trade in rows["trades"]]
+        found["trades"] = trades_of(found["iteration_id"], rows["trades"], warn=warn)
         found["equity"] = [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in rows["equity"]]
         found["suggestions"] = [_suggestion(one, warn=warn) for one in rows["suggestions"]]
+    return found
+
+
+def trades_of(
+    iteration_id: object, rows: list[Row], fields: Sequence[str] = TRADE_FIELDS, *, warn: bool = True
+) -> list[dict[str, Any]]:
+    """Return rows of trades as dicts, with `extra` read, if it is among the fields."""
+    found = [dict(zip(fields, row, strict=True)) for row in rows]
+    if "extra" in fields:
+        for trade in found:
+            if trade["extra"] is not None:
+                trade["extra"] = _json("trades", iteration_id, "extra", trade["extra"], dict, warn=warn)
     return found
 
 

@@ -7,16 +7,25 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from finlab_nb.errors import StorageError, StrategyNotFoundError, SuggestionNotFoundError
-from finlab_nb.records import SUGGESTION_STATES, Doubt, arguments, iteration_record, strategy_record, warn_of
+from finlab_nb.records import (
+    SUGGESTION_STATES,
+    Doubt,
+    arguments,
+    iteration_record,
+    series_record,
+    strategy_record,
+    warn_of,
+)
 from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, loading, saving, searching, upgrade
+from finlab_nb.store import series as series_by_name
 from finlab_nb.store.connection import callers_code
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.pool import ConnectionPool
@@ -171,6 +180,11 @@ class StorageManager:
         note: str | None = None,
         timestamp: datetime | str | None = None,
         applies: Iterable[int] | None = (),
+        returns: Any = None,
+        initial_capital: float | None = None,
+        timezone: str | tzinfo | None = None,
+        periods_per_year: float | None = None,
+        currency: str | None = None,
         strict: bool = False,
     ) -> str:
         """Store one iteration, all of it or nothing, and return its id; it is durable when this returns.
@@ -190,14 +204,19 @@ class StorageManager:
         trades
             Table of pandas, polars, pyarrow or numpy, or records (dicts, namedtuples, dataclasses), with ``stock_code``
             (text), ``entry_date, exit_date`` (date, datetime or ISO text; none while open), ``entry_price, exit_price,
-            position_size`` (negative for short) and ``profit_loss`` (currency). Without rows no trades were made, and
-            total_trades is 0; None says nothing about them. The number of open ones is the extra metric open_trades.
+            position_size`` (negative for short) and ``profit_loss`` (currency, net of fees). Optionally with
+            ``trade_return`` (net, fraction of the entry value), ``fees`` (currency; a rebate is negative), ``mae, mfe``
+            (worst and best return on the way, fractions, at most and at least 0), ``multiplier`` (of a contract),
+            ``entry_reason, exit_reason`` (any scalar, as text). Usual other names are understood (pnl, commission,
+            return, symbol, entry_tag, ...); any other column is kept in ``extra``, a JSON object. Without rows no
+            trades were made, and total_trades is 0; None says nothing about them. The number of open ones is the extra
+            metric open_trades.
         suggestions
             Dicts with ``priority`` (high, medium, low), ``description`` and optionally ``specific_changes,
             expected_impact, rationale`` (text), ``learning_references`` (list) and ``status``.
         equity
             Account value in currency: Series by date, dict, DataFrame of one column, indexed by date, or a table or
-            records with ``date, equity``.
+            records with ``date, equity``. Its growth is the extra metric total_return.
         parameters
             The parameters of this iteration, by name; by default the strategy's. Any value is taken, what JSON cannot
             hold in the form that README's table of conversions tells.
@@ -212,15 +231,36 @@ class StorageManager:
             When the backtest was run; without an offset it is in UTC; by default now.
         applies
             Ids of the suggestions that this iteration tries: each is marked as applied by it.
+        returns
+            Instead of equity: the return of each period as a fraction, in the same forms. The account begins with the
+            initial capital, or with 1, one period before the first return.
+        initial_capital
+            What the account began with, in currency. Where it differs from the first point of the equity, it counts as
+            a point one period earlier.
+        timezone
+            The market's zone, as an IANA name or a tzinfo that has one. Moments without a zone are its wall time, and
+            its days count. By default the zone that the dates have themselves, if they have one. Moments of
+            `Lab.trades` and `Lab.equity` are in UTC: give them with that zone, by ``pd.to_datetime(..., utc=True)``.
+        periods_per_year
+            Periods of the curve in a year, for the Sharpe ratio; by default they follow from its local days.
+        currency
+            Of the account, such as ``"TWD"``.
         strict
             Whether likely mistakes (percent for fractions, returns for equity, sizes of shorts without their sign,
-            labels of a grid for stock codes) and extra metrics that are no numbers are an error. Otherwise the
-            iteration is saved, with one ImplausibleDataWarning for each kind.
+            labels of a grid for stock codes, a curve without a regular period, moments of no known zone) and extra
+            metrics that are no numbers are an error. Otherwise the iteration is saved, with one ImplausibleDataWarning
+            for each kind.
 
         Returns
         -------
         str
             The iteration_id, a UUID of version 7.
+
+        Notes
+        -----
+        Moments with a zone are days if every one, of all entries and exits, is the first moment of its local day; so
+        are those of a curve with at most one point a local day. The local dates are stored then. Other moments are
+        stored in UTC. Moments without a zone, if no `timezone` is given, are stored as they are.
 
         Raises
         ------
@@ -243,6 +283,11 @@ class StorageManager:
             note=note,
             timestamp=timestamp,
             applies=applies,
+            returns=returns,
+            initial_capital=initial_capital,
+            timezone=timezone,
+            periods_per_year=periods_per_year,
+            currency=currency,
             strict=strict,
         )
         warn_of(iteration.doubts, iteration.dropped)
@@ -289,6 +334,53 @@ class StorageManager:
                 dropped += iteration.dropped
             warn_of(doubts, dropped)
         return ids
+
+    @timed
+    def save_series(
+        self, name: str, series: Any, *, timezone: str | tzinfo | None = None, source: str | None = None
+    ) -> None:
+        """Store a series by its name, such as a benchmark or prices, in the place of the one that has the name.
+
+        Parameters
+        ----------
+        name
+            Text, such as ``"TAIEX"``; not empty.
+        series
+            Values by date, in any form that `save_iteration` takes for equity; the column of a table is ``value``, or
+            any other beside ``date``. Missing values of a Series or DataFrame are left out.
+        timezone
+            The market's zone, as in `save_iteration`; by default that of the dates.
+        source
+            Where the values come from, as free text.
+
+        Raises
+        ------
+        ValueError
+            If an argument is wrong; the message names it. Nothing is changed.
+        """
+        record = series_record(name, series, timezone=timezone, source=source)
+        with saving.writing(self.pool) as connection:
+            series_by_name.save(connection, record)
+
+    @timed
+    def delete_series(self, name: str) -> None:
+        """Remove a series.
+
+        Parameters
+        ----------
+        name
+            Its name.
+
+        Raises
+        ------
+        SeriesNotFoundError
+            If no series has this name.
+        ValueError
+            If the name is not text, or is empty.
+        """
+        wanted = arguments.filled_text("name", name)
+        with saving.writing(self.pool) as connection:
+            series_by_name.delete(connection, wanted)
 
     # Loading ------------------------------------------------------------------------------------------------------
 
@@ -343,13 +435,14 @@ class StorageManager:
 
     @timed
     def search_strategies(self, words: str, limit: int = 50) -> list[dict[str, Any]]:
-        r"""Return the strategy versions with all these words in name or code, ignoring case, best match first.
+        r"""Return the strategy versions with all these words in name or code, ignoring case.
+
+        Those with more of the words in the name come first; of these, the newest.
 
         Parameters
         ----------
         words
-            Words, or parts of words, with spaces between them. The first 32 are marked in the snippet; the first 32 of
-            three letters or more decide which match is best.
+            Words, or parts of words, with spaces between them. The first 32 of them are marked in the snippet.
         limit
             At most this many versions.
 
@@ -587,9 +680,10 @@ class StorageManager:
         iteration and the strategies that it descends from. It is durable when this returns. An existing file of this
         name is replaced as a whole, and stays as it was if the export fails.
 
-        Whatever is stored travels, and arrives as the same rows. The format is 1.0 where that has room for all of it.
-        Else it is the newest one: values that today's rules would refuse, of another program or an older file, are
-        carried as they are stored.
+        Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
+        it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
+        are stored; 1.2 where an iteration has capital, zone, currency, later annotations or periods a year that its
+        curve does not give, or its trades have fees, returns, excursions, a multiplier, reasons or further columns.
 
         Parameters
         ----------
@@ -635,7 +729,9 @@ class StorageManager:
         newer version has added are left out, and one `NewerFormatWarning` names them. Values that a file carries as
         they were stored, because today's rules refuse them, are stored like that again; one `BadDataWarning` counts
         those that break a rule, and `check` lists them. Files of the original layer, whose iterations have no
-        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code.
+        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code. Dates
+        with an offset are days or moments as in `save_iteration`; times without one are UTC where the iteration has a
+        timezone.
 
         Parameters
         ----------
@@ -644,7 +740,8 @@ class StorageManager:
         mode
             ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them;
             references to an iteration outside the file become unknown. ``"merge"`` keeps the ids and skips what the
-            store already has, which must be the same in its inputs and results. Later annotations (note, starred,
+            store already has, which must be the same in its inputs and results, as far as the format of the file can
+            tell them. Later annotations (note, starred,
             archived, tags, status of suggestions) are not compared and stay as they are in the store.
         progress
             Show a progress bar on stderr when it takes more than a second.

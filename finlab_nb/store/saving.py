@@ -7,11 +7,13 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, replace
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
-from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, Table
+from finlab_nb.records.days import now
+from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, TRADE_FIELDS, TRADES
 from finlab_nb.store.broken_text import fetched, insert
 from finlab_nb.store.pool import ConnectionPool
 
@@ -24,28 +26,37 @@ _COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter +
 _ROWS_AT_ONCE: Final = 50
 
 
-def _insert(table: Table, rows: int = 1) -> str:
+@cache
+def _insert(table: str, rows: int = 1, left_out: tuple[str, ...] = ()) -> str:
     """Return the INSERT for some rows of one owner, whose id comes first and is bound once."""
-    names = table.names_without(table.row_key)
+    described = TABLES[table]
+    names = [name for name in described.stored_names if name not in (described.row_key, *left_out)]
     places = itertools.count(2)
     values = (f"(?1, {', '.join(f'?{next(places)}' for _ in names[1:])})" for _ in range(rows))
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join(values)}"
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join(values)}"
 
 
-_INSERT: Final = {name: _insert(table) for name, table in TABLES.items()}
-_INSERT_MANY: Final = {name: _insert(table, _ROWS_AT_ONCE) for name, table in TABLES.items()}
 _STRATEGY_DEFAULTS: Final = "SELECT code, parameters FROM strategies WHERE strategy_id = ?"
 # Below the largest whole number, which leaves no room for a next one, and all text, which SQLite sorts above numbers.
 _NEXT_NUMBER: Final = f"""
     SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations
     WHERE strategy_id = ? AND iteration_number < {2**63 - 1}"""
 _NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
-_INSERT_TAG: Final = f"{_INSERT['tags']} ON CONFLICT DO NOTHING"
+_NEXT_KEY: Final = {
+    name: f"INSERT INTO {table.owner_key.table} ({table.owner}) VALUES (?)"
+    for name, table in TABLES.items()
+    if table.owner_key is not None
+}
+_INSERT_TAG: Final = f"{_insert('tags')} ON CONFLICT DO NOTHING"
 _DELETE_TAG: Final = "DELETE FROM tags WHERE iteration_id = ? AND tag = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _SET_FIELD: Final = {
     field: f"UPDATE iterations SET {field} = ? WHERE iteration_id = ?" for field in ("note", "starred", "archived")
 }
+_CHANGED: Final = "UPDATE iterations SET changed_at = ? WHERE iteration_id = ?"
+_SUGGESTION_CHANGED: Final = """
+    UPDATE iterations SET changed_at = ? WHERE iteration_id = (
+        SELECT iteration_id FROM suggestions WHERE suggestion_id = ?)"""
 _SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
@@ -113,26 +124,51 @@ def insert_iteration(
     row = tuple(as_stored.get(name, getattr(filled, name)) for name in ITERATIONS.names)
     insert(connection, ITERATIONS, [row])
     for table, rows in rows_of(iteration):
+        rows = as_stored.get(table, rows)
+        owner = _owner_in_rows(connection, table, key) if rows else key
         if table in as_stored:
-            insert(connection, TABLES[table], ((key, *row) for row in as_stored[table]))
+            insert(connection, TABLES[table], ((owner, *row) for row in rows))
         else:
-            _insert_rows(connection, table, key, rows)
+            insert_rows(connection, table, owner, rows)
     for i, suggestion_id in enumerate(iteration.applies):
         _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
 
 
-def _insert_rows(connection: sqlite3.Connection, table: str, owner: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _owner_in_rows(connection: sqlite3.Connection, table: str, owner: str) -> str | int:
+    """Return what the rows of a new owner hold for it: its id, or the number that stands for it, made here."""
+    if table not in _NEXT_KEY:
+        return owner
+    key = connection.execute(_NEXT_KEY[table], (owner,)).lastrowid
+    assert key is not None  # noqa: S101 - a row was inserted
+    return key
+
+
+def insert_rows(connection: sqlite3.Connection, table: str, owner: str | int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows without their number and owner, which is given as the rows hold it."""
+    rows, left_out = _without_empty_columns(table, rows)
     batched = len(rows) - len(rows) % _ROWS_AT_ONCE
     for start in range(0, batched, _ROWS_AT_ONCE):
         values = itertools.chain((owner,), *rows[start : start + _ROWS_AT_ONCE])
-        connection.execute(_INSERT_MANY[table], list(values))
-    connection.executemany(_INSERT[table], [(owner, *row) for row in rows[batched:]])
+        connection.execute(_insert(table, _ROWS_AT_ONCE, left_out), list(values))
+    connection.executemany(_insert(table, 1, left_out), [(owner, *row) for row in rows[batched:]])
+
+
+def _without_empty_columns(
+    table: str, rows: Sequence[tuple[Any, ...]]
+) -> tuple[Sequence[tuple[Any, ...]], tuple[str, ...]]:
+    """Leave out the columns of trades that hold nothing: binding NULL takes as long as binding a value."""
+    if table != TRADES.name or not rows:
+        return rows, ()
+    columns = dict(zip(TRADE_FIELDS, zip(*rows, strict=True), strict=True))
+    empty = tuple(name for name, column in columns.items() if column.count(None) == len(rows))
+    return list(zip(*(columns[name] for name in TRADE_FIELDS if name not in empty), strict=True)), empty
 
 
 def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...]]]]:
     """Yield what belongs to an iteration as rows, without the owner they begin with, by table."""
     yield "metrics", [iteration.metrics]
     yield "extra_metrics", iteration.extra_metrics
+    yield "given_metrics", iteration.given
     yield "suggestions", [(*astuple(one), None) for one in iteration.suggestions]
     yield "trades", iteration.trades
     yield "equity", iteration.equity
@@ -148,6 +184,8 @@ def annotate(
         connection.execute(_SET_FIELD[field], (value, iteration_id))
     connection.executemany(_DELETE_TAG, ((iteration_id, tag) for tag in removed))
     connection.executemany(_INSERT_TAG, ((iteration_id, tag) for tag in added))
+    if changes or added or removed:
+        connection.execute(_CHANGED, (now(), iteration_id))
 
 
 def set_suggestion_status(
@@ -164,6 +202,7 @@ def _set_suggestion(
 ) -> None:
     if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
+    connection.execute(_SUGGESTION_CHANGED, (now(), suggestion_id))
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:

@@ -11,23 +11,20 @@ from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.loading import warn_of_broken_text
 
-_LEAST_INDEXED: Final = 3  # a trigram
-# Bounds for what the index is asked for and the snippet marks: ranking takes time in the square of the words, and both
-# compare a word with the text at every place.
-_MOST_RANKED: Final = 32
-_LONGEST_RANKED: Final = 200
+_TRIGRAM: Final = 3
+# Bounds for what the index is asked for and the snippet marks: both look for each word or trigram by itself.
+_MOST_TRIGRAMS: Final = 64
+_MOST_MARKED: Final = 32
+_LONGEST_MARKED: Final = 200
 _MOST_SOUGHT_SINGLY: Final = 64
 _CONTEXT: Final = 60
 _FIELDS: Final = ("strategy_id", "name", "created_at", "parent_strategy_id")
 _COLUMNS: Final = ", ".join(f"s.{name}" for name in _FIELDS)
-_HAS_WORDS: Final = "has_words(CAST(s.name AS BLOB), CAST(s.code AS BLOB))"  # Python refuses text that is no UTF-8
-_MATCHING: Final = f"""
-    SELECT {_COLUMNS}, s.code FROM strategies_search AS found JOIN strategies AS s ON s.rowid = found.rowid
-    WHERE strategies_search MATCH ? AND {{others}}
-    ORDER BY bm25(strategies_search, 10.0, 1.0), s.created_at DESC, s.strategy_id LIMIT ?"""
-_CONTAINING: Final = f"""
-    SELECT {_COLUMNS}, s.code FROM strategies AS s WHERE {{others}}
-    ORDER BY s.created_at DESC, s.strategy_id LIMIT ?"""
+_TEXTS: Final = "CAST(s.name AS BLOB), CAST(s.code AS BLOB)"  # Python refuses text that is no UTF-8
+_CANDIDATES: Final = "rowid IN (SELECT rowid FROM strategies_search WHERE strategies_search MATCH ?)"
+_FOUND: Final = f"""
+    SELECT {_COLUMNS}, s.code FROM strategies AS s WHERE {{candidates}} AND has_words({_TEXTS})
+    ORDER BY words_in_name(CAST(s.name AS BLOB)) DESC, s.created_at DESC, s.strategy_id LIMIT ?"""
 _FAMILY: Final = f"""
     WITH RECURSIVE
         ancestors (id) AS (
@@ -43,17 +40,19 @@ _FAMILY: Final = f"""
 def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[dict[str, Any]]:
     """Return the strategies that have all the words in name or code, best match first, with a snippet.
 
-    The full-text index is asked for the first words of three letters or more. All else is then looked for in what it
-    found: shorter words, such as most Chinese ones, further words, and very long ones as a whole.
+    A match is the better the more of the words stand in the name. The index knows trigrams and gives candidates;
+    whether these have the words is asked of their text.
     """
     wanted = list(dict.fromkeys(words))
-    ranked = [word[:_LONGEST_RANKED] for word in wanted if len(word) >= _LEAST_INDEXED][:_MOST_RANKED]
-    others = set(wanted).difference(ranked)
-    connection.create_function("has_words", 2, _has_words(others))
-    query = (_MATCHING if ranked else _CONTAINING).format(others=_HAS_WORDS if others else "true")
-    phrases = [" AND ".join(f'"{word.replace(chr(34), chr(34) * 2)}"' for word in ranked)] if ranked else []
-    rows = fetched(connection, query, (*phrases, limit), on_broken=warn_of_broken_text)
-    pattern = _any_of([word[:_LONGEST_RANKED] for word in wanted[:_MOST_RANKED]])
+    connection.create_function("has_words", 2, _has_words(wanted))
+    connection.create_function("words_in_name", 1, _counted(wanted[:_MOST_MARKED]))
+    trigrams = dict.fromkeys(
+        word[at : at + _TRIGRAM] for word in wanted for at in range(min(len(word), _LONGEST_MARKED) - _TRIGRAM + 1)
+    )
+    asked = " AND ".join(f'"{one.replace(chr(34), chr(34) * 2)}"' for one in list(trigrams)[:_MOST_TRIGRAMS])
+    query = _FOUND.format(candidates=_CANDIDATES if asked else "true")
+    rows = fetched(connection, query, (*((asked,) if asked else ()), limit), on_broken=warn_of_broken_text)
+    pattern = _any_of([word[:_LONGEST_MARKED] for word in wanted[:_MOST_MARKED]])
     return [dict(zip(_FIELDS, row, strict=False)) | _snippet(_text(row[-1]), _text(row[1]), pattern) for row in rows]
 
 
@@ -97,6 +96,12 @@ def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
         return all(_has_all(text, length, group) for length, group in by_length.items())
 
     return has_words
+
+
+def _counted(words: Iterable[str]) -> Callable[[bytes], int]:
+    """Return what tells how many of the words a name has, ignoring case."""
+    folded = [word.casefold() for word in words]
+    return lambda name: sum(word in _text(name).casefold() for word in folded)
 
 
 def _has_all(text: str, length: int, words: set[str]) -> bool:

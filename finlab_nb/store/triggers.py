@@ -1,7 +1,8 @@
 """The triggers that keep `edited_rows`, made from one template for every table that the replica copies.
 
 Rows are grouped in buckets of 1024 rowids. When any program changes, replaces or removes rows of a bucket, it gets a
-new random stamp. An ordinary append is not an edit.
+new random stamp. An ordinary append is not an edit. When the owner's key or the zone of rows changes, they count as
+changed.
 
 SQLite fires no DELETE trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE removes, so these rows are looked
 up before. Stamps are written by DELETE and INSERT instead of REPLACE, because the conflict policy of the outer
@@ -35,6 +36,28 @@ _DELETED: Final = """CREATE TRIGGER {table}_deleted AFTER DELETE ON {table} BEGI
     {stamp_of_old}
 END"""
 
+# What a row shows also depends on other tables: on that with its owner's key, and on that with its zone. When these
+# change, the rows of the owner are as if changed. An INSERT too can change them, in the place of another row.
+_OWNER_INSERTED: Final = """CREATE TRIGGER {table}_owner_inserted BEFORE INSERT ON {keys}
+WHEN EXISTS (SELECT 1 FROM {table} WHERE {of_new}) BEGIN
+    {stamps_of_new}
+END"""
+_OWNER_UPDATED: Final = """CREATE TRIGGER {table}_owner_updated BEFORE UPDATE OF {key}, {owner} ON {keys} BEGIN
+    {stamps_of_old}
+    {stamps_of_new}
+END"""
+_OWNER_DELETED: Final = """CREATE TRIGGER {table}_owner_deleted AFTER DELETE ON {keys} BEGIN
+    {stamps_of_old}
+END"""
+_ZONE_INSERTED: Final = """CREATE TRIGGER {table}_zone_inserted BEFORE INSERT ON {zones}
+WHEN NEW.timezone IS NOT (SELECT timezone FROM {zones} WHERE {owner} = NEW.{owner}) BEGIN
+    {stamps_of_owner}
+END"""
+_ZONE_UPDATED: Final = """CREATE TRIGGER {table}_zone_updated AFTER UPDATE OF timezone ON {zones}
+WHEN NEW.timezone IS NOT OLD.timezone BEGIN
+    {stamps_of_owner}
+END"""
+
 _STAMP: Final = """DELETE FROM edited_rows WHERE table_name = '{table}' AND bucket = {row}.rowid >> {bits};
     INSERT INTO edited_rows VALUES ('{table}', {row}.rowid >> {bits}, random());"""
 _STAMPS: Final = """DELETE FROM edited_rows WHERE table_name = '{table}' AND bucket IN ({buckets});
@@ -48,11 +71,16 @@ _BUCKETS: Final = (
 def statements() -> Iterator[tuple[str, str]]:
     """Yield the name and the DDL of each trigger."""
     for table in TABLES.values():
-        templates = [_REPLACED, _UPDATED, _DELETED] if table.copied else []
-        if table.copied and table.keys:
-            templates.append(_OVERWRITTEN)
-        for template in templates:
-            statement = _filled(template, table)
+        if not table.copied:
+            continue
+        made = [
+            _filled(one, table) for one in (_REPLACED, _UPDATED, _DELETED, *((_OVERWRITTEN,) if table.keys else ()))
+        ]
+        if table.owner_key is not None:
+            made += [_of_owner(one, table) for one in (_OWNER_INSERTED, _OWNER_UPDATED, _OWNER_DELETED)]
+        if table.zones is not None:
+            made += [_of_owner(one, table) for one in (_ZONE_INSERTED, _ZONE_UPDATED)]
+        for statement in made:
             yield statement.split()[2], statement
 
 
@@ -75,3 +103,21 @@ def _filled(template: str, table: Table) -> str:
         stamp_of_old=_STAMP.format(**parts, row="OLD"),
         stamp_of_new=_STAMP.format(**parts, row="NEW"),
     )
+
+
+def _of_owner(template: str, table: Table) -> str:
+    """Fill a template whose triggers belong to another table and stamp the rows of an owner."""
+    owner, key = table.owner, table.owner_key
+    parts = {"table": table.name, "owner": owner, "zones": table.zones or ""}
+    of_owner = f"{owner} = NEW.{owner}"
+    if key is not None:
+        of_owner = f"{key.column} IN (SELECT {key.column} FROM {key.table} WHERE {of_owner})"
+        of_new = f"{key.column} = NEW.{key.column} OR {of_owner}"
+        parts |= {"keys": key.table, "key": key.column, "of_new": of_new, "stamps_of_new": _stamps(table, of_new)}
+        parts["stamps_of_old"] = _stamps(table, f"{key.column} = OLD.{key.column}")
+    return template.format(**parts, stamps_of_owner=_stamps(table, of_owner))
+
+
+def _stamps(table: Table, condition: str) -> str:
+    buckets = f"SELECT DISTINCT rowid >> {BUCKET_BITS} AS bucket FROM {table.name} WHERE {condition}"
+    return _STAMPS.format(table=table.name, buckets=buckets)

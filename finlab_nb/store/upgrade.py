@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from finlab_nb.errors import StorageError
+from finlab_nb.errors import StorageError, UpgradeWarning, warn
 from finlab_nb.store import adoption, integrity, schema, triggers
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.schema import Kind
 
+_OLDER_DEFINITIONS: Final = (1, 2)  # the schemas whose metrics were computed by other definitions
 _LEAST_SQLITE: Final = (3, 34, 0)  # the first version with the trigram index
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.rollback()
     if found != (Kind.OURS, schema.newest_version()):
-        _upgrade(connection, path)
+        with _foreign_keys(connection, on=found.kind is not Kind.OURS):
+            _upgrade(connection, path)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":  # a copy put in place by hand may have another mode
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -54,8 +57,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def _foreign_keys(connection: sqlite3.Connection, *, on: bool) -> Iterator[None]:
+    """Leave foreign keys alone, or off: rows of ours that another program has orphaned stay as they are."""
+    connection.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
+    recomputed = None
     try:
         # Checked again under the write lock: another process may have been quicker.
         found = schema.found_in(connection, path)
@@ -68,11 +82,23 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             adoption.adopt(connection, _migrate)
         else:
             _migrate(connection, found.version)
+            if found.version in _OLDER_DEFINITIONS:
+                from finlab_nb.store.recomputing import recompute
+
+                recomputed = recompute(connection)
         triggers.create(connection)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.rollback()
+    if recomputed is not None and (recomputed.metrics or recomputed.given):
+        warn(
+            f"{path} was brought to schema {schema.newest_version()}, whose metrics follow other definitions: "
+            f"{recomputed.metrics} metrics of {recomputed.iterations} iterations were computed anew from their curves, "
+            f"and {recomputed.given} that were given by the caller were kept (the view given_metrics has them beside "
+            f"what the curves give); {copy.name} is the file as it was",
+            UpgradeWarning,
+        )
 
 
 def _migrate(connection: sqlite3.Connection, version: int = 0) -> None:

@@ -39,7 +39,7 @@ _SERVING: Final = """
 _DDL: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 _SEARCH: Final = "strategies_search"
 _FILL_SEARCH: Final = (
-    f"DELETE FROM {_SEARCH}",
+    f"INSERT INTO {_SEARCH} ({_SEARCH}) VALUES ('delete-all')",
     f"INSERT INTO {_SEARCH} (rowid, name, code) SELECT rowid, name, code FROM strategies",
 )
 

@@ -286,7 +286,8 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         """Return the chart as HTML, and the style of its lines by iteration id."""
         drawn = chosen.head(MOST_COMPARED)
         names = _names(drawn)
-        info = equity_info(self._frames.equity(list(drawn.index)), labels=names)
+        equity = self._frames.equity(list(drawn.index))
+        info = equity_info(equity, labels=names, initial_capital=drawn["initial_capital"])
         curves = {curve.iteration_id for curve in info.curves}
         said = self._remark(chosen) + _cut("The chart", len(drawn), len(chosen))
         without = [name for iteration_id, name in names.items() if iteration_id not in curves]

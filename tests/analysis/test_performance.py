@@ -1,8 +1,12 @@
 """The definitions of performance, against hand-computed values, their edges and their laws."""
 
+import itertools
 import math
+import statistics
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -12,19 +16,50 @@ from hypothesis import strategies as st
 
 from finlab_nb.analysis import (
     annualized_return,
+    curve_metrics,
     daily_returns,
     drawdown,
     equity_metrics,
     max_drawdown,
     performance,
     sharpe_ratio,
-    trade_metrics,
-    win_rate,
+    total_return,
+    with_initial_capital,
 )
+
+ZONES = [
+    "Africa/Cairo",
+    "America/Havana",
+    "America/New_York",
+    "America/Sao_Paulo",  # summer days begin at 01:00
+    "America/St_Johns",  # the clock was put back at 00:01: a day begins twice
+    "Asia/Kolkata",
+    "Asia/Taipei",
+    "Asia/Tehran",
+    "Atlantic/Azores",
+    "Australia/Sydney",
+    "Pacific/Apia",  # has no 30 December 2011
+    "Pacific/Chatham",
+    "UTC",
+]
 
 
 def daily(*values: float | None) -> pd.Series:
     return pd.Series(values, index=pd.date_range("2024-01-01", periods=len(values)), dtype=float)
+
+
+def monthly(*values: float | None) -> pd.Series:
+    return pd.Series(values, index=pd.date_range("2020-01-31", periods=len(values), freq="ME"), dtype=float)
+
+
+def walk(count: int, freq: str = "B", mean: float = 5e-4, seed: int = 7) -> pd.Series:
+    steps = 1 + np.random.default_rng(seed).normal(mean, 0.01, count)
+    return pd.Series(1e6 * np.cumprod(steps), index=pd.date_range("2015-01-01", periods=count, freq=freq))
+
+
+def plain_sharpe_ratio(values, per_year: float) -> float:
+    returns = [value / before - 1 for before, value in itertools.pairwise(values)]
+    return statistics.fmean(returns) / statistics.stdev(returns) * math.sqrt(per_year)
 
 
 positive_curves = st.lists(st.floats(0.5, 2.0), min_size=3, max_size=60).map(
@@ -45,18 +80,30 @@ def test_the_last_point_of_a_day_counts():
     assert returns.index.tolist() == [pd.Timestamp("2024-01-02")]
 
 
-def test_an_aware_curve_is_read_in_utc():
-    local = daily(100, 110, 99).tz_localize("Asia/Taipei")
-    stored = pd.Series(local.to_numpy(), index=local.index.tz_convert(None))
-    assert daily_returns(local).equals(daily_returns(stored))
-    assert equity_metrics(local) == equity_metrics(stored)
+def test_the_days_of_an_aware_curve_are_those_of_its_zone():
+    plain = walk(250)
+    local = plain.tz_localize("Asia/Taipei")  # midnight there is the day before in UTC
+    pd.testing.assert_series_equal(daily_returns(local), daily_returns(plain))
+    assert equity_metrics(local) == equity_metrics(plain)
+
+
+def test_a_session_of_sydney_is_one_day():
+    closes = walk(500)
+    sessions = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in closes.index for hour in (10, 12, 14, 16)])
+    moments = sessions.tz_localize("Australia/Sydney")
+    curve = pd.Series(np.repeat(closes.to_numpy(), 4) * np.tile([1.01, 0.99, 1.02, 1.0], len(closes)), index=moments)
+    assert sharpe_ratio(curve) == sharpe_ratio(closes)
+    assert sharpe_ratio(curve.tz_convert("UTC")) != pytest.approx(sharpe_ratio(closes), rel=0.01)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_every_datetime_unit_gives_the_same_metrics(unit: str):
-    curve = daily(100, 120, 90, 132)
+    curve = walk(60)
     other = pd.Series(curve.to_numpy(), index=pd.DatetimeIndex(curve.index).as_unit(unit))
-    assert equity_metrics(other) == equity_metrics(curve)
+    for capital in (None, 2e6):
+        metrics = equity_metrics(curve, initial_capital=capital)
+        assert equity_metrics(other, initial_capital=capital) == metrics
+        assert drawdown(other, capital).min() == metrics["max_drawdown"]
 
 
 def test_annualized_return_follows_the_calendar():
@@ -64,9 +111,17 @@ def test_annualized_return_follows_the_calendar():
     assert annualized_return(four_years) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("last", "known"), [("2024-01-30", False), ("2024-01-31", True)])
+def test_a_year_is_not_guessed_from_less_than_thirty_days(last: str, known: bool):
+    curve = pd.Series([100.0, 101.0], index=pd.to_datetime(["2024-01-01", last]))
+    assert math.isnan(annualized_return(curve)) != known
+    assert total_return(curve) == pytest.approx(0.01)
+
+
 def test_an_account_that_ends_at_nothing_lost_everything():
-    assert annualized_return(daily(100, 50, 0)) == -1.0
-    assert max_drawdown(daily(100, 50, 0)) == -1.0
+    assert annualized_return(monthly(100, 50, 0)) == -1.0
+    assert max_drawdown(monthly(100, 50, 0)) == -1.0
+    assert total_return(monthly(100, 50, 0)) == -1.0
 
 
 @pytest.mark.parametrize(
@@ -74,21 +129,78 @@ def test_an_account_that_ends_at_nothing_lost_everything():
     [
         daily(),
         daily(100),
-        daily(0, 100),
-        daily(-5, 100),
-        daily(100, -1),
-        daily(100, 1000),
+        monthly(0, 100),
+        monthly(-5, 100),
+        monthly(100, -1),
+        monthly(1, 1e300),
+        daily(100, 101),
         pd.Series([100.0, 101.0], index=pd.to_datetime(["2024-01-01 09:00", "2024-01-01 13:30"])),
     ],
-    ids=["empty", "one point", "from zero", "from debt", "to debt", "too large", "within a day"],
+    ids=["empty", "one point", "from zero", "from debt", "to debt", "too large", "two days", "within a day"],
 )
 def test_annualized_return_is_nan_where_undefined(curve: pd.Series):
     assert math.isnan(annualized_return(curve))
 
 
-def test_sharpe_ratio_is_mean_over_deviation_times_root_252():
-    # Returns 0.1, -0.1, 0.3: mean 0.1, sample deviation 0.2.
-    assert sharpe_ratio(daily(100, 110, 99, 128.7)) == pytest.approx(0.5 * math.sqrt(252))
+@pytest.mark.parametrize(
+    ("freq", "per_year"), [("D", 365), ("B", 252), ("W-FRI", 52), ("ME", 12), ("BME", 12), ("QE", 4), ("YE", 1)]
+)
+def test_sharpe_ratio_is_mean_over_deviation_times_the_root_of_the_periods_of_a_year(freq: str, per_year: int):
+    curve = walk(50, freq)
+    assert equity_metrics(curve)["periods_per_year"] == per_year
+    assert sharpe_ratio(curve) == pytest.approx(plain_sharpe_ratio(curve.to_list(), per_year))
+    assert sharpe_ratio(curve, periods_per_year=100) == pytest.approx(plain_sharpe_ratio(curve.to_list(), 100))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_curve_has_about_the_same_sharpe_ratio_however_often_it_is_stored(seed: int):
+    curve = walk(2520, mean=6e-4, seed=seed)
+    whole = sharpe_ratio(curve)
+    assert sharpe_ratio(curve.resample("W-FRI").last()) == pytest.approx(whole, abs=0.15)
+    assert sharpe_ratio(curve.resample("ME").last()) == pytest.approx(whole, abs=0.3)
+    assert math.isnan(sharpe_ratio(curve.iloc[::50]))
+    assert annualized_return(curve.resample("ME").last()) == pytest.approx(annualized_return(curve), abs=0.02)
+
+
+def test_points_of_an_irregular_curve_need_a_number_of_periods():
+    sparse = walk(2520).iloc[::50]
+    assert math.isnan(equity_metrics(sparse)["periods_per_year"])
+    assert sharpe_ratio(sparse, periods_per_year=5.04) == pytest.approx(plain_sharpe_ratio(sparse.to_list(), 5.04))
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_a_number_of_periods_that_is_unknown_follows_from_the_days(unknown: float | None):
+    assert equity_metrics(walk(60), periods_per_year=unknown) == equity_metrics(walk(60))
+
+
+@pytest.mark.parametrize("wrong", [0, -12.0])
+def test_a_number_of_periods_is_above_zero(wrong: float):
+    with pytest.raises(ValueError, match=r"periods_per_year is .*; it must be a number above 0"):
+        sharpe_ratio(walk(60), periods_per_year=wrong)
+
+
+def test_each_point_is_a_period_where_a_year_has_more_periods_than_days():
+    hours = walk(24 * 40, "h")
+    assert equity_metrics(hours)["periods_per_year"] == 365
+    assert sharpe_ratio(hours) == pytest.approx(plain_sharpe_ratio(hours.iloc[23::24].to_list(), 365))
+    for per_year, points in ((8760, hours), (366.5, hours), (366, hours.iloc[23::24])):
+        expected = plain_sharpe_ratio(points.to_list(), per_year)
+        assert sharpe_ratio(hours, periods_per_year=per_year) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("curve", "known"),
+    [
+        (walk(21, "W-FRI"), True),
+        (walk(20, "W-FRI"), False),
+        (walk(31, "D"), True),
+        (walk(30, "D"), False),
+        (walk(60, "h"), False),
+    ],
+    ids=["20 returns", "19 returns", "30 days", "29 days", "60 hours"],
+)
+def test_a_sharpe_ratio_takes_twenty_returns_and_thirty_days(curve: pd.Series, known: bool):
+    assert math.isnan(sharpe_ratio(curve)) != known
 
 
 @pytest.mark.parametrize(
@@ -96,16 +208,63 @@ def test_sharpe_ratio_is_mean_over_deviation_times_root_252():
     [
         daily(),
         daily(100, 101),
-        daily(100, 100, 100, 100),
+        daily(*[100] * 50),
         daily(*(100 * 1.001 ** np.arange(500))),
         daily(*(0.1 + np.cumsum([0.0] * 50))),
-        daily(100, 0, 50, 60),
-        daily(100, -10, 50, 60),
+        daily(100, 0, *[50, 60] * 30),
+        daily(100, -10, *[50, 60] * 30),
     ],
     ids=["empty", "two points", "constant", "steady growth", "dust", "through zero", "through debt"],
 )
 def test_sharpe_ratio_is_nan_where_undefined(curve: pd.Series):
     assert math.isnan(sharpe_ratio(curve))
+
+
+def test_the_initial_capital_is_a_point_one_period_earlier():
+    fallen = daily(80, 90)
+    assert equity_metrics(fallen, initial_capital=100)["max_drawdown"] == pytest.approx(-0.2)
+    assert total_return(fallen, initial_capital=100) == pytest.approx(-0.1)
+    assert daily_returns(fallen, 100).tolist() == pytest.approx([-0.2, 0.125])
+    assert daily_returns(fallen, 100).index.tolist() == fallen.index.tolist()
+    assert drawdown(fallen, 100).tolist() == pytest.approx([0, -0.2, -0.1])
+
+
+@pytest.mark.parametrize("freq", ["D", "W-FRI", "ME", "QE", "YE"])
+def test_a_curve_and_its_capital_are_the_curve_that_begins_with_the_capital(freq: str):
+    whole = walk(40, freq)
+    rest = equity_metrics(whole.iloc[1:], initial_capital=whole.iloc[0])
+    assert rest == pytest.approx(equity_metrics(whole))
+    pd.testing.assert_series_equal(with_initial_capital(whole.iloc[1:], whole.iloc[0]), whole, check_freq=False)
+
+
+def test_the_capital_of_a_curve_that_begins_with_it_changes_nothing():
+    curve = walk(40)
+    for same in (curve.iloc[0], curve.iloc[0] * (1 + 1e-13), None, math.nan):
+        assert equity_metrics(curve, initial_capital=same) == equity_metrics(curve)
+        assert with_initial_capital(curve, same) is curve
+    assert equity_metrics(curve, initial_capital=curve.iloc[0] * (1 + 1e-9)) != equity_metrics(curve)
+
+
+def test_one_point_has_a_return_only_beside_a_capital():
+    assert math.isnan(total_return(daily(90)))
+    assert math.isnan(total_return(daily(90), initial_capital=90))
+    assert total_return(daily(90), initial_capital=100) == pytest.approx(-0.1)
+    assert math.isnan(total_return(daily(), initial_capital=100))
+
+
+def test_the_capital_is_the_base_of_an_account_that_is_in_debt_from_its_first_day():
+    metrics = equity_metrics(daily(-50, -20), initial_capital=100)
+    assert (metrics["max_drawdown"], metrics["total_return"]) == pytest.approx((-1.5, -1.2))
+    assert math.isnan(equity_metrics(daily(50, 60), initial_capital=0)["max_drawdown"])
+
+
+def test_a_curve_of_whole_numbers_with_gaps_can_begin_at_a_capital():
+    curve = pd.Series(
+        [90, None, 80], index=pd.date_range("2024-01-02 15:30", periods=3, tz="Asia/Taipei"), dtype="Int64"
+    )
+    begun = with_initial_capital(curve.iloc[::-1], 99.5)
+    assert begun.tolist() == pytest.approx([99.5, 90, math.nan, 80], nan_ok=True)
+    assert begun.index.tolist() == [pd.Timestamp("2023-12-31 15:30", tz="Asia/Taipei"), *curve.index]
 
 
 def test_drawdown_measures_from_the_running_peak():
@@ -118,9 +277,11 @@ def test_drawdown_of_a_debt_falls_below_minus_one():
 
 @pytest.mark.parametrize("first", [0, -10])
 def test_every_metric_on_a_base_of_nothing_or_less_is_unknown(first: float):
-    curve = daily(first, 0, 50, 25)
+    curve = daily(first, 0, *[50, 25] * 20)
     assert drawdown(curve).isna().all()
-    assert all(math.isnan(value) for value in equity_metrics(curve).values())
+    metrics = equity_metrics(curve)
+    assert metrics.pop("periods_per_year") == 365
+    assert all(math.isnan(value) for value in metrics.values())
     assert drawdown(daily(None, first, 50, 25)).isna().all()
 
 
@@ -153,37 +314,28 @@ def test_a_curve_without_dates_is_refused():
         equity_metrics(pd.Series([1.0, 2.0]))
 
 
-def test_win_rate_counts_what_is_known():
-    assert win_rate([10.0, -5.0, 0.0, math.nan]) == pytest.approx(1 / 3)
-    assert win_rate(np.array([1.0, 2.0])) == 1.0
-    assert win_rate(pd.Series([1.0, pd.NA, -1.0], dtype="Float64")) == 0.5
-
-
-@pytest.mark.parametrize("nothing", [[], [math.nan], pd.Series(dtype=float)])
-def test_win_rate_of_nothing_known_is_nan(nothing: list[float]):
-    assert math.isnan(win_rate(nothing))
-
-
 def test_equity_metrics_are_the_single_functions():
-    curve = daily(100, 120, 90, 132, 140, 133)
-    assert equity_metrics(curve).keys() >= {"annualized_return", "sharpe_ratio", "max_drawdown"}
-    for name, value in equity_metrics(curve).items():
-        assert value == getattr(performance, name)(curve), name
+    curve = walk(100)
+    for keywords in ({}, {"initial_capital": 2e6}):
+        metrics = equity_metrics(curve, **keywords)
+        for name in ("annualized_return", "sharpe_ratio", "max_drawdown", "total_return"):
+            assert metrics[name] == getattr(performance, name)(curve, **keywords), name
 
 
-def test_trade_metrics_count_closed_trades_and_wins_among_known_results():
-    results = [120.0, -40.0, 0.0, 15.0, math.nan]
-    assert trade_metrics(results) == {"win_rate": 0.5, "total_trades": 5}
-    nothing = trade_metrics([])
-    assert nothing["total_trades"] == 0
-    assert math.isnan(nothing["win_rate"])
+def test_arrays_give_what_the_series_gives():
+    curve = walk(100).tz_localize("America/New_York") * np.where(np.arange(100) == 50, np.nan, 1)
+    days = curve.index.tz_localize(None).to_numpy().astype("datetime64[D]")
+    for keywords in ({}, {"initial_capital": 2e6}, {"periods_per_year": 260}):
+        for unit in ("D", "s", "us"):
+            found = curve_metrics(days.astype(f"datetime64[{unit}]"), curve.to_numpy(), **keywords)
+            assert found == equity_metrics(curve, **keywords)
 
 
 def test_metrics_leave_the_curve_as_it_was():
     curve = daily(100, None, 90, 132).iloc[::-1]
     before = curve.copy()
-    equity_metrics(curve)
-    drawdown(curve)
+    equity_metrics(curve, initial_capital=120)
+    drawdown(curve, 120)
     pd.testing.assert_series_equal(curve, before)
 
 
@@ -217,8 +369,35 @@ def test_metrics_agree_with_the_plain_pandas_formulas(curve: pd.Series):
     returns = curve.pct_change().dropna()
     metrics = equity_metrics(curve)
     assert metrics["max_drawdown"] == pytest.approx((curve / curve.cummax() - 1).min())
-    if returns.std() > 1e-9:
-        assert metrics["sharpe_ratio"] == pytest.approx(returns.mean() / returns.std() * 252**0.5)
+    assert metrics["total_return"] == pytest.approx(curve.iloc[-1] / curve.iloc[0] - 1)
+    if len(returns) >= 30 and returns.std() > 1e-9:
+        assert metrics["sharpe_ratio"] == pytest.approx(returns.mean() / returns.std() * 365**0.5)
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.datetimes(pd.Timestamp("1995-01-01"), pd.Timestamp("2024-01-01"), timezones=st.just(UTC)),
+    st.integers(20, 1400),
+    st.integers(0, 2**32 - 1),
+)
+def test_days_of_any_zone_are_those_of_a_plain_computation(zone: str, start: datetime, minutes: int, seed: int):
+    random = np.random.default_rng(seed)
+    steps = np.cumsum(random.integers(1, minutes + 1, 400 if minutes < 300 else 120))
+    moments = [start + timedelta(minutes=int(step)) for step in steps]
+    values = 1e5 * np.cumprod(1 + random.normal(0, 0.01, len(moments)))
+    last_of = {moment.astimezone(ZoneInfo(zone)).date(): v for moment, v in zip(moments, values, strict=True)}
+    ends = [float(last_of[day]) for day in sorted(last_of)]
+    days = (max(last_of) - min(last_of)).days
+    curve = pd.Series(values, index=pd.DatetimeIndex(moments).tz_convert(zone))
+    metrics = equity_metrics(curve)
+    assert daily_returns(curve).index.tolist() == [pd.Timestamp(day) for day in sorted(last_of)[1:]]
+    if len(ends) > 20 and days >= 30:
+        assert metrics["periods_per_year"] == 365
+        assert metrics["sharpe_ratio"] == pytest.approx(plain_sharpe_ratio(ends, 365))
+        assert metrics["annualized_return"] == pytest.approx((values[-1] / values[0]) ** (365.25 / days) - 1)
+    else:
+        assert math.isnan(metrics["sharpe_ratio"])
+    assert metrics["max_drawdown"] == pytest.approx((values / np.maximum.accumulate(values) - 1).min())
 
 
 def test_importing_the_definitions_loads_no_matplotlib():

@@ -5,8 +5,10 @@ import sys
 import threading
 import time
 
+import pandas as pd
 import pytest
 
+from finlab_nb.analysis import equity_metrics
 from finlab_nb.demo import build
 from finlab_nb.demo.build import build_demo
 from finlab_nb.demo.strategies import STRATEGIES
@@ -59,6 +61,17 @@ def test_a_run_has_all_that_belongs_to_it(tmp_path, small_demo):
     assert run["metrics"]["total_trades"] == len(closed)
     final = 1_000_000 + sum(trade["profit_loss"] for trade in run["trades"])
     assert run["equity"][-1]["equity"] == pytest.approx(final)
+
+
+def test_the_metrics_of_a_run_are_those_of_its_curve(tmp_path, small_demo):
+    ids = build_demo(tmp_path / "demo.db", progress=False)
+    with StorageManager(tmp_path / "demo.db") as store:
+        run = store.load_iteration(ids[0])
+    curve = pd.DataFrame(run["equity"])
+    metrics = equity_metrics(pd.Series(curve["equity"].to_numpy(), index=pd.to_datetime(curve["date"])))
+    assert metrics["periods_per_year"] == 252
+    for name in ("annualized_return", "sharpe_ratio", "max_drawdown"):
+        assert run["metrics"][name] == metrics[name], name
 
 
 def test_the_strategies_are_a_lineage(tmp_path, small_demo):

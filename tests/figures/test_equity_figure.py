@@ -13,7 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from finlab_nb.analysis import equity_metrics
+from finlab_nb.analysis import max_drawdown
 from finlab_nb.figures import (
     EquityInfo,
     draw_drawdown,
@@ -62,11 +62,36 @@ def test_a_curve_can_stay_in_currency():
     assert draw_equity(equity_info(curves)).get_title(loc="left") == "Growth of 1"
 
 
-def test_metrics_are_those_of_the_account():
+@pytest.mark.parametrize("rebase", [True, False])
+def test_the_deepest_drawdown_drawn_is_the_one_of_the_account(rebase: bool):
+    curves = frame(3)
+    capital = {"run-0": 5e6, "run-1": float(curves["run-1"].iloc[0])}
+    for curve in equity_info(curves, initial_capital=capital, rebase=rebase).curves:
+        name = curve.iteration_id
+        assert curve.drawdown.min() == max_drawdown(curves[name], initial_capital=capital.get(name))
+
+
+def test_a_curve_begins_at_its_initial_capital():
+    days = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04"])
+    (curve,) = equity_info(pd.DataFrame({"a": [80.0, 90.0, 120.0]}, index=days), initial_capital={"a": 100.0}).curves
+    assert curve.dates.tolist() == [pd.Timestamp("2024-01-01"), *days]
+    assert curve.equity.tolist() == pytest.approx([1.0, 0.8, 0.9, 1.2])
+    assert curve.drawdown.tolist() == pytest.approx([0.0, -0.2, -0.1, 0.0])
+
+
+def test_the_initial_capital_may_be_a_column_of_iterations():
     curves = frame(2)
-    for rebase in (True, False):
-        for curve in equity_info(curves, rebase=rebase).curves:
-            assert curve.metrics == equity_metrics(curves[curve.iteration_id])
+    first = float(curves["run-1"].iloc[0])
+    for unknown in (math.nan, None, pd.NA):
+        column = pd.Series({"run-0": unknown, "run-1": first, "run-9": 1.0}, dtype=object)
+        for curve in equity_info(curves, initial_capital=column, rebase=False).curves:
+            assert curve.equity.tolist() == curves[curve.iteration_id].tolist()
+
+
+def test_the_drawdown_axis_reaches_the_deepest_of_the_curves_that_have_one():
+    days = pd.date_range("2024-01-02", periods=3)
+    curves = pd.DataFrame({"debt": [-1.0, -2.0, -3.0], "a": [100.0, 50.0, 80.0]}, index=days)
+    assert draw_drawdown(equity_info(curves, rebase=False)).get_ylim()[0] == pytest.approx(-0.53)
 
 
 def test_an_iteration_without_a_label_shows_its_id():
@@ -92,7 +117,7 @@ def test_shuffled_aware_and_nullable_frames_are_understood():
     for curve, other in zip(equity_info(plain).curves, equity_info(odd).curves, strict=True):
         assert curve.dates.tolist() == other.dates.tolist()
         assert curve.equity.tolist() == other.equity.tolist()
-        assert curve.metrics == other.metrics
+        assert curve.drawdown.tolist() == other.drawdown.tolist()
 
 
 def test_an_account_that_starts_at_nothing_has_no_growth():
@@ -244,6 +269,7 @@ def test_the_style_of_the_user_does_not_reach_the_figure():
     assert not any(text.get_usetex() for text in figure.legends[0].get_texts())
 
 
+@pytest.mark.slow
 def test_drawing_never_loads_pyplot():
     code = (
         "import sys, pandas as pd; from finlab_nb.figures import *; "

@@ -23,6 +23,7 @@ import finlab_nb as fl
 from books import TRADE, fill
 from finlab_nb.query import delta
 from finlab_nb.query.tables import TABLES, Table
+from finlab_nb.records import METRICS
 
 DATES = (
     "2024-01-02",
@@ -101,20 +102,25 @@ VALUES: dict[str, tuple[Any, ...]] = {
 TYPES = {"float": float, "whole": int, "flag": int}  # of what DuckDB's own scan reads; others are text
 # What a column allows beyond what its kind does; ids are shown as they are.
 ALLOWED: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("name", "stock_code", "description", "tag"), lambda text: text.strip() != ""),
+    **dict.fromkeys(
+        ("name", "stock_code", "description", "tag", "timezone", "currency"), lambda text: text.strip() != ""
+    ),
+    "given_metrics.name": lambda text: text in METRICS,
     "priority": lambda text: text in ("high", "medium", "low"),
     "status": lambda text: text in ("open", "applied", "rejected"),
     "iteration_number": lambda number: number >= 1,
     "total_trades": lambda number: number >= 0,
-    "max_drawdown": lambda number: number <= 0,
     "win_rate": lambda number: 0 <= number <= 1,
+    **dict.fromkeys(("max_drawdown", "mae"), lambda number: number <= 0),
+    "mfe": lambda number: number >= 0,
+    **dict.fromkeys(("initial_capital", "periods_per_year", "multiplier"), lambda number: number > 0),
 }
 
 
 def _expected_row(table: Table, row: Sequence[Any]) -> tuple[Any, ...]:
     """Say in plain Python what is shown of a stored row; None where a value means nothing or is not allowed."""
     stored = dict(zip((column.name for column in table.columns), row, strict=True))
-    kept = {column.name: _expected(column.name, column.kind, stored[column.name]) for column in table.columns}
+    kept = {column.name: _expected(table, column.name, column.kind, stored[column.name]) for column in table.columns}
     if (exit_date := stored.get("exit_date")) is not None:
         entry_date = stored["entry_date"]
         is_early = isinstance(entry_date, bytes) or str(exit_date)[:10] < (entry_date or "")[:10]
@@ -123,15 +129,20 @@ def _expected_row(table: Table, row: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(kept.values())
 
 
-def _expected(name: str, kind: str, value: Any) -> Any:
+def _is_id(table: Table, name: str) -> bool:
+    return name.endswith("_id") or name == table.owner
+
+
+def _expected(table: Table, name: str, kind: str, value: Any) -> Any:
     known = _meant(kind, value)
-    if known is None or name.endswith("_id"):
+    if known is None or _is_id(table, name):
         return known
     if kind == "text" and "\0" in known:
         return None
-    if kind == "float" and name != "value" and math.isinf(known):
+    if kind == "float" and f"{table.name}.{name}" != "extra_metrics.value" and math.isinf(known):
         return None
-    return known if ALLOWED.get(name, lambda _: True)(known) else None
+    is_allowed = ALLOWED.get(f"{table.name}.{name}", ALLOWED.get(name, lambda _: True))
+    return known if is_allowed(known) else None
 
 
 def _meant(kind: str, value: Any) -> Any:
@@ -174,20 +185,34 @@ def _spoil(path: Path, table: Table, copies: int, *, of_any_type: bool = True) -
             number += 1
             row = {one.name: _filler(one.kind, one.name, number) for one in table.columns if one.name not in keys}
             row[column.name] = value
-            names, marks = (
-                ", ".join(row),
-                ", ".join("CAST(? AS TEXT)" if row[name] == b"\xff\xfe" else "?" for name in row),
-            )
-            connection.execute(f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({marks})", list(row.values()))
+            if table.key is not None:
+                owners, key = table.key
+                (before,) = connection.execute(f"SELECT coalesce(max({key}), 0) FROM {owners}").fetchone()
+                _insert(connection, owners, {key: before + 1, table.owner: row.pop(table.owner)})
+                row[key] = before + 1
+            _insert(connection, table.name, row)
     connection.execute("COMMIT")
     connection.close()
 
 
+def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+    names, marks = (
+        ", ".join(row),
+        ", ".join("CAST(? AS TEXT)" if row[name] == b"\xff\xfe" else "?" for name in row),
+    )
+    connection.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+
+
+def _raw(table: Table) -> str:
+    """Return the SELECT of the stored rows of a table, each with its number, in their order."""
+    return f"SELECT row_id, {table.stored_names} FROM ({table.select_raw('true')}) ORDER BY row_id"
+
+
 def _filler(kind: str, name: str, number: int) -> Any:
-    texts = {"priority": "high", "status": "open"}
+    texts = {"priority": "high", "status": "open", "timezone": "Asia/Taipei"}
     return {
         "text": texts.get(name, f"{name} {number}"),
-        "float": -0.5,
+        "float": 0.5 if name in ("initial_capital", "periods_per_year", "multiplier", "mfe") else -0.5,
         "whole": number,
         "flag": 0,
         "date": "2024-01-02",
@@ -201,7 +226,7 @@ def _plain(path: Path, table: Table) -> tuple[list[tuple[Any, ...]], dict[str, i
     """Return what plain sqlite3 says of a table, and how many values of each column mean nothing."""
     connection = sqlite3.connect(path)
     connection.text_factory = lambda raw: raw.decode(errors="replace") if raw != b"\xff\xfe" else raw
-    raw = connection.execute(f"SELECT {table.names} FROM {table.name} ORDER BY rowid").fetchall()
+    raw = [row for _, *row in connection.execute(_raw(table)).fetchall()]
     connection.close()
     rows = [_expected_row(table, row) for row in raw]
     lost = dict.fromkeys((column.name for column in table.columns), 0)
@@ -228,7 +253,7 @@ def _found_by_check(store: fl.StorageManager, table: Table) -> Counter[tuple[int
     return Counter(
         (one["row"], one["column"])
         for one in store.check(1_000_000)
-        if one["table"] == table.name and one["value"] is not None and not one["column"].endswith("_id")
+        if one["table"] == table.name and one["value"] is not None and not _is_id(table, one["column"])
     )
 
 
@@ -240,14 +265,15 @@ def test_what_the_check_finds_is_what_is_missing(tmp_path: Path, name: str) -> N
     missing: Counter[tuple[int, str]] = Counter()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.text_factory = lambda raw: raw.decode(errors="replace") if raw != b"\xff\xfe" else raw
-        for row_id, *stored in connection.execute(f"SELECT rowid, {table.names} FROM {table.name}"):
+        for row_id, *stored in connection.execute(_raw(table)):
             for column, before, after in zip(table.columns, stored, _expected_row(table, stored), strict=True):
-                if before is not None and after is None and not column.name.endswith("_id"):
+                if before is not None and after is None and not _is_id(table, column.name):
                     missing[row_id, column.name] += 1
     with fl.StorageManager(path) as store:
         assert _found_by_check(store, table) == missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "trades" else pytest.mark.slow) for name in TABLES]
 )
@@ -474,7 +500,7 @@ def test_what_breaks_a_rule_is_missing_in_frames_of_every_kind(
     assert found.loc[good, ["iteration_number", "total_trades", "param.lookback"]].tolist() == [2, 2, 60]
     assert lab.metrics(bad)[standard].isna().all(axis=None)
     long = lab.metrics(bad, long=True).set_index("name")["value"]
-    assert long.dropna().to_dict() == {"alpha": float("inf"), "open_trades": 0.0}
+    assert long.dropna().to_dict() == {"alpha": float("inf"), "open_trades": 0.0, "total_return": 1.0}
     (suggestion,) = lab.suggestions(bad).to_dict("records")
     assert all(pd.isna(suggestion[name]) for name in ("priority", "status", "description"))
     by_stock = lab.by_stock(bad)

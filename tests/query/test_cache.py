@@ -10,6 +10,7 @@ import finlab_nb as fl
 from books import TRADE, fill
 
 
+@pytest.mark.slow
 def test_the_cache_tells_what_it_holds(lab: fl.Lab) -> None:
     strategy = fill(lab)
     assert len(lab.trades()) == 30_000

@@ -12,6 +12,7 @@ import pytest
 
 import finlab_nb as fl
 from books import TRADE
+from finlab_nb.query.tables import TABLES
 
 METRICS = ["annualized_return", "sharpe_ratio", "max_drawdown", "win_rate", "total_trades"]
 
@@ -21,7 +22,10 @@ def plain(demo_db: Path) -> dict[str, pd.DataFrame]:
     """Return the demo's tables as plain SQLite and pandas see them."""
     connection = sqlite3.connect(demo_db)
     tables = ("strategies", "iterations", "metrics", "trades", "equity", "suggestions", "tags", "extra_metrics")
-    frames = {table: pd.read_sql(f"SELECT * FROM {table} ORDER BY rowid", connection) for table in tables}
+    frames = {
+        table: pd.read_sql(f"{TABLES[table].select_raw('true')} ORDER BY row_id", connection).drop(columns="row_id")
+        for table in tables
+    }
     connection.close()
     return frames
 

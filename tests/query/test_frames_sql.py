@@ -111,6 +111,7 @@ def test_a_query_cannot_reach_beyond_the_views(lab: fl.Lab, query: str) -> None:
     assert len(lab.trades()) == 500
 
 
+@pytest.mark.slow
 def test_a_cache_folder_around_the_database_does_not_open_it_to_queries(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db", cache_dir=tmp_path) as lab:
         fill(lab)

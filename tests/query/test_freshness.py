@@ -60,7 +60,8 @@ def _compare(lab: fl.Lab) -> None:
             texts = [
                 name
                 for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})")
-                if kind == "TEXT" and name not in ("created_at", "timestamp", "entry_date", "exit_date", "date")
+                if kind == "TEXT"
+                and name not in ("created_at", "timestamp", "changed_at", "entry_date", "exit_date", "date")
             ]
             columns = ", ".join([*texts, *floats])
             expected = connection.execute(f"SELECT {columns} FROM {table} ORDER BY {key}").fetchall()
@@ -111,6 +112,7 @@ def test_edits_deletions_and_replacements_by_any_program_are_seen(lab: fl.Lab) -
     _compare(lab)
 
 
+@pytest.mark.slow
 def test_a_row_that_update_or_replace_removes_is_gone_from_every_answer(lab: fl.Lab) -> None:
     strategy = lab.store.save_strategy_version("a", "x")
     lab.store.save_iterations({"strategy_id": strategy, "tags": ["a"]} for _ in range(3_000))
@@ -129,6 +131,7 @@ def test_a_row_that_update_or_replace_removes_is_gone_from_every_answer(lab: fl.
     _compare(lab)
 
 
+@pytest.mark.slow
 def test_a_new_kernel_finds_the_cache_and_starts_no_reader(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with fl.Lab(path) as lab:
@@ -206,6 +209,7 @@ def test_a_file_swapped_for_an_older_copy_shows_the_copy(tmp_path: Path) -> None
         _compare(lab)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_replaced_by_a_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     Path(f"{path}.cache").write_text("a file stands in the way")

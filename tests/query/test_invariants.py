@@ -29,6 +29,7 @@ def own_locks(path: Path) -> set[str]:
     return locks
 
 
+@pytest.mark.slow
 @linux
 def test_the_locks_of_the_pool_survive_any_number_of_questions(lab: fl.Lab) -> None:
     strategy = fill(lab)
@@ -146,6 +147,7 @@ def _runs(process: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_asks_with_an_engine_of_its_own(lab: fl.Lab) -> None:
     strategy = fill(lab)

@@ -221,6 +221,7 @@ def test_what_was_saved_before_changes_nothing(
     _check(wrong, 4 * len(alike))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(FAMILIES, st.data())
 def test_equal_things_of_unlike_types_stand_in_one_column(

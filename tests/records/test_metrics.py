@@ -176,11 +176,12 @@ def test_check_looks_at_each_metric(full_lab: fl.Lab, foreign: sqlite3.Connectio
 
 def test_every_metric_is_defined_and_computed_on_saving(lab: fl.Lab) -> None:
     results = [5.0, -2.0]
-    defined = equity_metrics(CURVE) | trade_metrics(results)
-    _assert_complete("analysis/performance.py", defined)
+    curve = pd.Series(100.0 + np.arange(40) % 7, index=pd.bdate_range("2024-01-02", periods=40))
+    defined = equity_metrics(curve) | trade_metrics(results)
+    _assert_complete("finlab_nb.analysis", defined)
     trades = [{**TRADE, "profit_loss": result} for result in results]
-    iteration = lab.store.save_iteration(lab.store.save_strategy_version("a", "x"), equity=CURVE, trades=trades)
-    assert lab.store.load_iteration(iteration)["metrics"] == defined
+    iteration = lab.store.save_iteration(lab.store.save_strategy_version("a", "x"), equity=curve, trades=trades)
+    assert lab.store.load_iteration(iteration)["metrics"] == {name: defined[name] for name in METRICS}
 
 
 def test_every_metric_is_saved_loaded_and_in_every_frame(full_lab: fl.Lab) -> None:

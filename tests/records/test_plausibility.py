@@ -484,3 +484,33 @@ def test_the_cost_of_looking_is_linear() -> None:
         found(trades=[Row(trade(code=f"{code:04d}.TW")) for code in range(count)])
         reads.append(Row.read)
     assert reads[1] == 10 * reads[0] > 0
+
+
+# --- excursions ---
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "value", "is_doubted"),
+    [
+        (10.0, "mae", -2.44, True),  # 2.44 below an entry of 100, or 2.44%
+        (10.0, "mae", -1.0, False),
+        (10.0, "mae", None, False),
+        (10.0, "mfe", 3.5, False),
+        (-10.0, "mfe", 3.5, True),
+        (-10.0, "mfe", 1.0, False),
+        (-10.0, "mae", -3.5, False),
+    ],
+)
+def test_an_excursion_beyond_the_whole_value_is_doubted(
+    size: float, name: str, value: float | None, is_doubted: bool
+) -> None:
+    row = list(trade(size=size, profit=None))
+    row[TRADE_FIELDS.index(name)] = value
+    some = found(trades=[trade(size=size, profit=None), tuple(row)])
+    assert [(doubt.kind, doubt.field) for doubt in some] == [("excursion", f"trades[1].{name}")] * is_doubted
+
+
+def test_a_price_below_nothing_explains_an_excursion_beyond_the_whole_value() -> None:
+    row = list(trade(entry=10.0, leave=-37.0, size=1.0, profit=-47.0))
+    row[TRADE_FIELDS.index("mae")] = -5.0
+    assert found(trades=[tuple(row)]) == []

@@ -56,9 +56,12 @@ def test_every_table_of_the_schema_is_described(database: sqlite3.Connection) ->
 def test_the_ddl_has_the_columns_that_are_described(table: Table, database: sqlite3.Connection) -> None:
     stored = columns(database, table.name)
     where = "records/tables.py and store/migrations differ"
-    assert tuple(name for name, *_ in stored) == table.names, where
+    assert tuple(name for name, *_ in stored) == table.stored_names, where
     for (name, kind, filled, _), column in zip(stored, table.columns, strict=True):
-        assert kind in DECLARED[column.rule.kind], f"{where} in the type of {table.name}.{name}"
+        declared = DECLARED[
+            "whole" if table.owner_key is not None and name == table.owner_key.column else column.rule.kind
+        ]
+        assert kind in declared, f"{where} in the type of {table.name}.{name}"
         assert not (filled and column.nullable), f"{where} in whether {table.name}.{name} can be unknown"
     keys = {frozenset(key) for key in table.keys}
     unique = set()
@@ -73,7 +76,11 @@ def test_the_ddl_has_the_columns_that_are_described(table: Table, database: sqli
     row_keys = [name for name, kind, _, key in stored if key and kind == "INTEGER"]
     assert row_keys == ([table.row_key] if table.row_key else []), f"{where} in the row key of {table.name}"
     references = dict(database.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (table.name,)))
-    assert references == {one.name: one.refers_to for one in table.columns if one.refers_to}, where
+    described = {one.name: one.refers_to for one in table.columns if one.refers_to}
+    if table.owner_key is not None:
+        del described[table.owner]
+        described[table.owner_key.column] = table.owner_key.table
+    assert references == described, where
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -89,7 +96,11 @@ def test_every_copied_table_has_its_triggers() -> None:
     for table in TABLES.values():
         own = {f"{table.name}_{kind}" for kind in ("replaced", "updated", "deleted")}
         own |= {f"{table.name}_overwritten"} if table.keys else set()
-        assert {name for name in names if re.fullmatch(rf"{table.name}_[a-z]+", name)} == (
+        own |= (
+            {f"{table.name}_owner_{kind}" for kind in ("inserted", "updated", "deleted")} if table.owner_key else set()
+        )
+        own |= {f"{table.name}_zone_{kind}" for kind in ("inserted", "updated")} if table.zones else set()
+        assert {name for name in names if re.fullmatch(rf"{table.name}(_owner|_zone)?_[a-z]+", name)} == (
             own if table.copied else set()
         )
 
@@ -120,7 +131,8 @@ ODD: list[Any] = [
 
 def _kept_out(connection: sqlite3.Connection, table: Table, column: Column, value: Any) -> bool:
     """Tell whether the CHECKs and NOT NULL keep another program from writing a value into the column."""
-    row = {one.name: _fitting(one) for one in table.columns}
+    row = {stored: _fitting(one) for stored, one in zip(table.stored_names, table.columns, strict=True)}
+    row |= {table.owner_key.column: 1} if table.owner_key is not None else {}
     row |= {one: None for one in row if one in ("exit_date", "applied_iteration_id", "parent_strategy_id")}
     row[column.name] = value
     connection.execute("SAVEPOINT before")
@@ -138,6 +150,8 @@ def _kept_out(connection: sqlite3.Connection, table: Table, column: Column, valu
 def _fitting(column: Column) -> Any:
     if column.rule.words:
         return column.rule.words[0]
+    if column.rule.above == 0:
+        return 1.0
     return {
         "text": "x", "float": -0.0, "whole": 1, "flag": 0, "date": "2024-01-02", "moment": "2024-01-02T00:00:00Z",
         "object": "{}", "array": "[]",
@@ -174,7 +188,9 @@ CHECKED = [
     pytest.param(table, column, id=f"{table.name}.{column.name}")
     for table in TABLES.values()
     for column in table.columns
-    if column.name != table.row_key and column.refers_to is None and column.name not in ("strategy_id", "iteration_id")
+    if column.name != table.row_key
+    and column.refers_to is None
+    and column.name not in ("strategy_id", "iteration_id", table.owner)
 ]
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finlab_nb as fl
-from finlab_nb.store.interchange import exporting, json_stream
+from finlab_nb.store.interchange import exporting, json_schema, json_stream
 from finlab_nb.store.interchange.json_stream import JsonStream
-from finlab_nb.store.interchange.versions import V1_0
+from finlab_nb.store.interchange.versions import NEWEST, VERSIONS
 
 IDS = ("iteration_id", "strategy_id", "suggestion_id", "applied_iteration_id", "parent_strategy_id")
 SCHEMA = json.loads(
     (resources.files("finlab_nb.store.interchange") / "export_format_1_0.json").read_text(encoding="utf-8")
 )
+SCHEMAS = {version.name: json_schema(version) for version in VERSIONS}
 
 
 @pytest.fixture
@@ -111,11 +113,15 @@ def written(path: Path, value: Any) -> Path:
 # Export -----------------------------------------------------------------------------------------------------------
 
 
-def without_what_1_0_lacks(iteration: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in iteration.items() if name in V1_0.iteration.names}
-    for table in ("trades", "equity"):
-        kept[table] = [{name: row[name] for name in V1_0.rows[table].names} for row in iteration[table]]
-    return kept
+def told(iteration: dict[str, Any]) -> dict[str, Any]:
+    """Return an iteration without the optional fields that nobody knows: of trades, that no trade has."""
+
+    def known(row: dict[str, Any], rows: list[dict[str, Any]], optional: tuple[str, ...]) -> dict[str, Any]:
+        return {name: row[name] for name in row if name not in optional or any(one[name] is not None for one in rows)}
+
+    found = known(iteration, [iteration], NEWEST.iteration.optional)
+    trades = found["trades"]
+    return found | {"trades": [known(row, trades, NEWEST.rows["trades"].optional) for row in trades]}
 
 
 def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
@@ -123,7 +129,7 @@ def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
 ) -> None:
     found = exported(store, runs, tmp_path / "runs.json")
     assert list(found) == ["export_timestamp", "format_version", "iteration_count", "strategies", "iterations"]
-    assert (found["format_version"], found["iteration_count"]) == ("1.0", 2)
+    assert (found["format_version"], found["iteration_count"]) == ("1.2", 2)  # the first one was changed later
     first = found["iterations"][0]
     wanted = store.load_iteration(runs[0])
     assert first.pop("strategy") == store.load_strategy(wanted["strategy_id"])
@@ -132,16 +138,19 @@ def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
         "alpha": "-Infinity",
         "none": None,
         "small": -1e-300,
+        "total_return": -0.997,
         "open_trades": 1.0,
     }
-    # What a later version adds is absent from a file of 1.0, for there it has no value.
-    assert first | {"extra_metrics": None} == without_what_1_0_lacks(wanted) | {"extra_metrics": None}
+    assert wanted.pop("periods_per_year") == 252.0  # which follow from the curve
+    assert first | {"extra_metrics": None} == told(wanted) | {"extra_metrics": None}
     assert [one["name"] for one in found["strategies"]] == ["momentum"]
 
 
 def test_exports_follow_the_json_schema(store: fl.StorageManager, runs: list[str], tmp_path: Path) -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(exported(store, runs, tmp_path / "runs.json"), SCHEMA)
+    for schema in SCHEMAS.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(exported(store, runs, tmp_path / "runs.json"), SCHEMAS["1.2"])
+    jsonschema.validate(exported(store, runs[1:], tmp_path / "plain.json"), SCHEMA)
     jsonschema.validate(exported(store, [], tmp_path / "none.json"), SCHEMA)
 
 
@@ -355,7 +364,8 @@ def test_keys_may_come_in_any_order_and_strategies_after_their_children(
     other: fl.StorageManager, store: fl.StorageManager, runs: list[str], tmp_path: Path
 ) -> None:
     found = exported(store, runs, tmp_path / "runs.json")
-    found = dict(reversed(found.items()))
+    del found["iterations"][0]["changed_at"]  # what a version adds stands after the version
+    found = dict(reversed((found | {"format_version": "1.0"}).items()))
     path = written(tmp_path / "runs.json", "\ufeff \r\n\t" + json.dumps(found, indent=3, ensure_ascii=False) + "\n")
     assert other.import_results(path, "merge") == runs
 
@@ -562,6 +572,95 @@ def test_an_empty_list_of_the_original_layer_does_not_say_that_no_trades_were_ma
     assert [run["extra_metrics"] for run in found] == [{}, {}]
 
 
+DAYS = ["2024-02-01", "2024-02-02"]
+SESSION = ["2024-02-01T00:00:00", "2024-02-01T05:30:00"]
+# What they are, a first and a last stamp, what is stored of them, the zone in the file, and the one that is stored.
+STAMPS: list[tuple[str, list[str], list[str], str | None, str | None]] = [
+    ("days", DAYS, DAYS, None, None),
+    ("days of a zone", DAYS, DAYS, "Asia/Taipei", "Asia/Taipei"),
+    ("midnights", ["2024-02-01T00:00:00", "2024-02-02T00:00:00"], DAYS, None, None),
+    ("moments", SESSION, ["2024-02-01", "2024-02-01T05:30:00"], None, None),
+    ("moments of UTC", SESSION, SESSION, "Asia/Taipei", "Asia/Taipei"),
+    ("bars of an offset", ["2024-02-01T00:00:00+08:00", "2024-02-02T00:00+0800"], DAYS, None, "Etc/GMT-8"),
+    ("bars of UTC", ["2024-02-01T00:00:00Z", "2024-02-02 00:00:00Z"], DAYS, None, "UTC"),
+    ("bars told in UTC", ["2024-01-31T16:00:00Z", "2024-02-01T16:00:00Z"], DAYS, "Asia/Taipei", "Asia/Taipei"),
+    (
+        "bars of days without a midnight",
+        ["2018-11-04T01:00:00-02:00", "2018-11-05T00:00:00-02:00"],
+        ["2018-11-04", "2018-11-05"],
+        "America/Sao_Paulo",
+        "America/Sao_Paulo",
+    ),
+    (
+        "moments of an offset",
+        ["2024-02-01T08:00:00+08:00", "2024-02-01T13:30:00+08:00"],
+        SESSION,
+        None,
+        "Etc/GMT-8",
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore::finlab_nb.ImplausibleDataWarning")
+@pytest.mark.parametrize(
+    ("given", "wanted", "told_zone", "zone"), [one[1:] for one in STAMPS], ids=[one[0] for one in STAMPS]
+)
+@pytest.mark.parametrize("is_original", [True, False])
+def test_stamps_of_a_file_are_days_or_moments_as_in_a_save(
+    store: fl.StorageManager,
+    other: fl.StorageManager,
+    original: dict[str, Any],
+    tmp_path: Path,
+    given: list[str],
+    wanted: list[str],
+    told_zone: str | None,
+    zone: str | None,
+    is_original: bool,
+) -> None:
+    """Only that naive moments of a known zone are UTC in a file, and its wall time in a save."""
+    run = original["iterations"][0]
+    entry, leave = given
+    run["trades"] = [trade(entry_date=entry, exit_date=leave), trade(entry_date=entry, exit_date=None)]
+    run["equity"] = [{"date": entry, "equity": 100.0}, {"date": leave, "equity": 101.0}]
+    if not is_original:
+        run |= {"parameters": {}, "note": None, "starred": False, "archived": False, "extra_metrics": {}, "tags": []}
+        run["strategy"] = {
+            "strategy_id": "old-momentum",
+            "name": "momentum",
+            "code": "",
+            "parameters": {},
+            "created_at": "2024-01-01",
+            "parent_strategy_id": None,
+        }
+        run["suggestions"] = []
+    file = original | {"iterations": [run], "iteration_count": 1}
+    if told_zone is not None:
+        run["timezone"], file["format_version"] = told_zone, "1.2"
+    [arrived] = store.import_results(written(tmp_path / "a.json", file), "merge")
+    found = store.load_iteration(arrived)
+    assert [found["trades"][0][name] for name in ("entry_date", "exit_date")] == wanted
+    assert [point["date"] for point in found["equity"]] == wanted
+    assert found["timezone"] == zone
+    path = store.export_results([arrived], tmp_path / "b.json")
+    assert "as_stored" not in json.loads(path.read_text(encoding="utf-8"))["iterations"][0]
+    assert other.import_results(path, "merge") == [arrived]
+    assert without_ids(other.load_iteration(arrived)) == without_ids(found)
+    assert store.import_results(tmp_path / "a.json", "merge") == [arrived]
+
+
+def test_a_session_close_is_the_day_of_the_market(
+    store: fl.StorageManager, original: dict[str, Any], tmp_path: Path
+) -> None:
+    closes = ["2024-02-01T21:00:00Z", "2024-02-02T21:00:00Z", "2024-02-05T21:00:00Z"]
+    run = original["iterations"][0]
+    run["equity"] = [{"date": close, "equity": 100.0 + i} for i, close in enumerate(closes)]
+    run["timezone"] = "Australia/Sydney"
+    file = original | {"iterations": [run], "iteration_count": 1, "format_version": "1.2"}
+    [arrived] = store.import_results(written(tmp_path / "a.json", file))
+    found = [point["date"] for point in store.load_iteration(arrived)["equity"]]
+    assert found == ["2024-02-02", "2024-02-03", "2024-02-06"]
+
+
 def test_an_import_converts_and_doubts_nothing(
     store: fl.StorageManager, original: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -617,10 +716,10 @@ def drop(*path: Any) -> Callable[[dict[str, Any]], None]:
 
 
 RUN = ("iterations", 0)
-WRONG: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
+WRONG: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("$.format_version is '2.0'", put("format_version", "2.0")),
     ("$.format_version is 1.0", put("format_version", 1.0)),
-    ("$.format_version is missing", drop("format_version")),
+    ("$.format_version is missing", lambda found: (drop("format_version")(found), drop(*RUN, "changed_at")(found))),
     ("$.export_timestamp is missing", drop("export_timestamp")),
     ("$.export_timestamp is 'soon'", put("export_timestamp", "soon")),
     ("$.export_timestamp is 3 (int)", put("export_timestamp", 3)),
@@ -908,9 +1007,24 @@ def trades(draw: st.DrawFn) -> dict[str, Any]:
         "exit_price": draw(st.none() | numbers) if is_open else draw(numbers),
         "position_size": draw(numbers | st.integers(-(10**6), 10**6)),
         "profit_loss": draw(st.none() | numbers),
-    }
+    } | draw(known_by_engines)
 
 
+def optionally(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return some fields, or mostly none, as most engines know few."""
+    return st.just({}) | st.fixed_dictionaries({}, optional=fields)
+
+
+known_by_engines = optionally(
+    trade_return=st.none() | numbers,
+    fees=numbers,
+    mae=numbers.map(lambda one: -abs(one)),
+    mfe=numbers.map(abs),
+    multiplier=st.floats(1e-3, 1e6),
+    entry_reason=st.none() | texts,
+    exit_reason=texts,
+    extra=st.none() | st.dictionaries(texts, plain, min_size=1, max_size=3),
+)
 suggestions = st.fixed_dictionaries(
     {"priority": st.sampled_from(["high", "medium", "low"]), "description": names},
     optional={
@@ -938,13 +1052,28 @@ records = st.fixed_dictionaries(
         "extra_metrics": st.dictionaries(names, st.none() | st.floats(), max_size=4),
         "trades": st.lists(trades(), max_size=4),
         "suggestions": st.lists(suggestions, max_size=3),
-        "equity": st.dictionaries(st.dates().map(lambda day: day.isoformat()), st.floats(0.01, 1e15), max_size=4),
+        "equity": st.dictionaries(st.dates().map(lambda day: day.isoformat()), st.floats(0.01, 1e15), max_size=4)
+        | st.dictionaries(st.datetimes().map(lambda moment: moment.isoformat()), st.floats(0.01, 1e15), max_size=4)
+        | st.integers(20, 60).map(lambda count: {str(date.fromordinal(738_000 + i)): 1.0 + i for i in range(count)}),
         "parameters": st.dictionaries(texts, plain, max_size=3),
         "tags": st.lists(names, max_size=3),
         "note": texts,
         "timestamp": st.datetimes(),
+        "initial_capital": st.floats(1e-3, 1e15),
+        "timezone": st.sampled_from(["Asia/Taipei", "America/New_York", "UTC", "America/Sao_Paulo", "Pacific/Apia"]),
+        "periods_per_year": st.sampled_from([252, 365, 1.5, 98_280]),
+        "currency": names,
     },
 )
+
+
+def given_metrics(store: fl.StorageManager, iteration_id: str) -> list[Any]:
+    """Return what is marked as given; a file does not tell an empty list of trades from none."""
+    query = """
+        SELECT name, computed FROM given_metrics WHERE iteration_id = ?1 AND (name NOT IN ('win_rate', 'total_trades')
+        OR EXISTS (SELECT 1 FROM trades WHERE iteration_id = ?1)) ORDER BY name"""
+    with store.pool.read() as connection:
+        return connection.execute(query, (iteration_id,)).fetchall()
 
 
 @pytest.mark.slow
@@ -969,7 +1098,8 @@ def test_arbitrary_runs_survive_the_journey(
         ]
         ours.export_results(ids, path)
         if ending == ".json":
-            jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+            found = json.loads(path.read_text(encoding="utf-8"))
+            jsonschema.validate(found, SCHEMAS[found["format_version"]])
         merged, copied = theirs.import_results(path, "merge"), theirs.import_results(path, "copy")
         assert merged == ids
         for ours_id, copy_id in zip(ids, copied, strict=True):
@@ -979,6 +1109,7 @@ def test_arbitrary_runs_survive_the_journey(
                 theirs.load_iteration(copy_id),
             )
             assert without_ids(same) == without_ids(sent) == without_ids(copy)
+            assert given_metrics(theirs, ours_id) == given_metrics(ours, ours_id) == given_metrics(theirs, copy_id)
             assert same["strategy_id"] == strategy
             assert theirs.load_strategy(strategy) == ours.load_strategy(strategy)
         assert theirs.import_results(path, "merge") == ids

@@ -17,7 +17,7 @@ from test_interchange_odd_values import USUAL, empty, foreign, rows
 
 import finlab_nb as fl
 from finlab_nb.store.interchange import json_schema
-from finlab_nb.store.interchange.versions import V1_1
+from finlab_nb.store.interchange.versions import V1_1, V1_2
 
 __all__ = ["empty"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore::finlab_nb.BadDataWarning")
@@ -147,6 +147,24 @@ def test_merging_leaves_what_was_written_on_an_odd_iteration_afterwards(store: f
     assert store.load_iteration("i-odd")["note"] == "newer"
 
 
+def test_stored_rows_carry_the_columns_that_one_of_them_knows(store: fl.StorageManager, tmp_path: Path) -> None:
+    strategy = store.save_strategy_version("momentum", "code")
+    usual = {**USUAL["trades"], "profit_loss": 1.0, "exit_date": "2024-01-09"}
+    plain = store.save_iteration(strategy, trades=[usual])
+    known = store.save_iteration(strategy, trades=[usual, {**usual, "fees": 1.0}])
+    spoilt(store.path, "UPDATE trades SET stock_code = ''")
+    exported = json.loads(store.export_results([plain], tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert exported["format_version"] == "1.1"
+    assert [set(row) for row in exported["iterations"][0]["as_stored"]["trades"]] == [set(usual)]
+    exported = json.loads(store.export_results([known], tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert exported["format_version"] == "1.2"
+    assert [row["fees"] for row in exported["iterations"][0]["as_stored"]["trades"]] == [None, 1.0]
+    with fl.StorageManager(":memory:") as other:
+        assert other.import_results(tmp_path / "a.json", "merge") == [plain]
+        assert other.import_results(tmp_path / "b.json", "merge") == [known]
+        assert rows(other.path, "trades") == rows(store.path, "trades")
+
+
 @pytest.mark.parametrize("depth", [100, 200, 201, 499, 500, 900])
 def test_json_travels_however_deeply_it_is_nested(
     store: fl.StorageManager, run: str, tmp_path: Path, depth: int
@@ -155,13 +173,14 @@ def test_json_travels_however_deeply_it_is_nested(
         store.path,
         f"UPDATE suggestions SET learning_references = '{'[' * depth}{']' * depth}'",
         f"""UPDATE iterations SET parameters = '{'{"a": ' * depth}1{"}" * depth}'""",
+        f"""UPDATE trades SET extra = '{'{"a": ' * depth}1{"}" * depth}'""",
     )
     path = store.export_results([run], tmp_path / "a.json")
     [exported] = json.loads(path.read_text(encoding="utf-8"))["iterations"]
-    assert set(exported.get("as_stored", {})) == ({"parameters", "suggestions"} if depth > 200 else set())
+    assert set(exported.get("as_stored", {})) == ({"parameters", "suggestions", "trades"} if depth > 200 else set())
     with fl.StorageManager(":memory:") as other:
         other.import_results(path, "merge")
-        for table in ("iterations", "suggestions"):
+        for table in ("iterations", "suggestions", "trades"):
             assert rows(other.path, table) == rows(store.path, table)
 
 
@@ -169,6 +188,7 @@ def test_json_travels_however_deeply_it_is_nested(
 
 STORED = Path(__file__).parents[1] / "data" / "export_1_1.json.gz"
 ODD = json.loads(gzip.decompress(STORED.read_bytes()))
+ODD_1_2 = json.loads(gzip.decompress(STORED.with_name("export_1_2.json.gz").read_bytes()))
 WRONG: list[tuple[str, dict[str, Any]]] = [
     (" is 3; it must be an object", {"as_stored": 3}),
     (" has the unknown field 'colour'", {"colour": 1}),
@@ -243,6 +263,11 @@ def test_good_values_may_be_carried_as_they_are_stored_too(store: fl.StorageMana
     assert {name: trade[name] for name in USUAL["trades"]} == USUAL["trades"]
 
 
+# The stored values of a file of 1.1, and of one of 1.2, which has more of them.
+HOLDERS = {
+    "1.1": (ODD["iterations"][1:2], [ODD["iterations"][0]["strategy"]]),
+    "1.2": ([one for one in ODD_1_2["iterations"] if "as_stored" in one], []),
+}
 HOSTILE: tuple[Any, ...] = (
     None, True, 0, -0.0, 1.5, 2**63, 10**400, float("inf"), float("nan"), "", "\0", "\ud800", "x", [], {}, [[]], [{}],
     {"type": "blob", "base64": ""}, {"type": "text", "base64": "/w=="}, {"type": "text", "base64": "Zg=="},
@@ -251,13 +276,16 @@ HOSTILE: tuple[Any, ...] = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("version", HOLDERS)
 @pytest.mark.parametrize("value", HOSTILE, ids=[f"{i}-{str(value)[:20]!a}" for i, value in enumerate(HOSTILE)])
-def test_no_place_of_stored_values_takes_a_hostile_one_amiss(empty: Path, value: Any, tmp_path: Path) -> None:
+def test_no_place_of_stored_values_takes_a_hostile_one_amiss(
+    empty: Path, version: str, value: Any, tmp_path: Path
+) -> None:
     """What is taken follows the JSON Schema, and can be given again; the rest is refused in order."""
-    validator = jsonschema.Draft202012Validator(json_schema(V1_1))
+    validators = {one.name: jsonschema.Draft202012Validator(json_schema(one)) for one in (V1_1, V1_2)}
     path = tmp_path / "a.json"
-    base = ODD | {"iterations": ODD["iterations"][1:2], "strategies": [ODD["iterations"][0]["strategy"]]}
-    base["iteration_count"] = 1
+    iterations, strategies = HOLDERS[version]
+    base = ODD | {"format_version": version, "iterations": iterations, "strategies": strategies, "iteration_count": 1}
     for i in range(len(places(base))):
         file = copy.deepcopy(base)
         holder, key = places(file)[i]
@@ -270,7 +298,7 @@ def test_no_place_of_stored_values_takes_a_hostile_one_amiss(empty: Path, value:
                 assert str(error).startswith("$")  # noqa: PT017 - some are taken
                 assert rows(store.path, "iterations") == rows(store.path, "strategies") == []
                 continue
-            validator.validate(json.loads(path.read_text(encoding="utf-8")))
+            validators[version].validate(json.loads(path.read_text(encoding="utf-8")))
             for one in ids:
                 store.load_iteration(one)
             store.export_results(ids, tmp_path / "again.json")

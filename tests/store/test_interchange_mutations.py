@@ -29,7 +29,8 @@ TOKENS = (
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, -0.0, 1.5, 2**63, -(2**63) - 1, 10**400, 1e308, 5e-324, float("inf"), float("nan"),
     "", " ", "x", "\0", "\ud800", "1", "Infinity", "-Infinity", "NaN", "2024-02-30", "2024-01-02", "0000-00-00",
-    "9999-12-31T23:59:59-12:00", "'; DROP TABLE trades; --", "<script>", "x" * 5000, "high", "applied",
+    "9999-12-31T23:59:59-12:00", "2024-01-02T00:00:00+08:00", "Asia/Taipei", "Mars/Olympus", "UTC", "{}", '{"a": 1}',
+    "'; DROP TABLE trades; --", "<script>", "x" * 5000, "high", "applied",
     [], {}, [[]], [None], [1], {"a": 1}, {"": {}}, ["x", "x"],
 )  # fmt: skip
 
@@ -63,6 +64,15 @@ class Bench:
 def fill(store: fl.StorageManager) -> list[str]:
     parent = store.save_strategy_version("parent", "code", {"a": [1, {"b": None}]})
     child = store.save_strategy_version("動量", "code", parent_strategy_id=parent)
+    known = {
+        "trade_return": 0.1,
+        "fees": -0.5,
+        "mae": -0.1,
+        "mfe": 0.0,
+        "multiplier": 50.0,
+        "entry_reason": "up",
+        "extra": {"rank": 1},
+    }
     trades = [
         {
             "stock_code": f"{2330 + i}",
@@ -73,6 +83,7 @@ def fill(store: fl.StorageManager) -> list[str]:
             "position_size": -1.5,
             "profit_loss": None,
         }
+        | (known if i else {})
         for i in range(2)
     ]
     ids = [
@@ -85,8 +96,12 @@ def fill(store: fl.StorageManager) -> list[str]:
             tags=["a"],
             note="note",
             parameters={"p": 1},
+            **market,
         )
-        for _ in range(2)
+        for market in (
+            {"timezone": "Asia/Taipei", "currency": "TWD", "initial_capital": 1e6, "periods_per_year": 300},
+            {},
+        )
     ]
     [suggestion] = store.load_iteration(ids[0])["suggestions"]
     store.set_suggestion_status(suggestion["suggestion_id"], "applied", ids[1])

@@ -28,6 +28,11 @@ BAD_VALUES = [
     ("iterations", "parameters", "[1]"),
     ("iterations", "starred", 2),
     ("iterations", "archived", "yes"),
+    ("iterations", "initial_capital", 0.0),
+    ("iterations", "timezone", ""),
+    ("iterations", "periods_per_year", "daily"),
+    ("iterations", "currency", ""),
+    ("iterations", "changed_at", "yesterday"),
     ("metrics", "annualized_return", "n/a"),
     ("metrics", "sharpe_ratio", "high"),
     ("metrics", "max_drawdown", 0.2),
@@ -48,6 +53,12 @@ BAD_VALUES = [
     ("trades", "exit_price", "low"),
     ("trades", "position_size", "all"),
     ("trades", "profit_loss", "much"),
+    ("trades", "trade_return", "much"),
+    ("trades", "fees", "few"),
+    ("trades", "mae", 0.1),
+    ("trades", "mfe", -0.1),
+    ("trades", "multiplier", 0.0),
+    ("trades", "extra", "[1]"),
     ("equity", "date", "2024-02-30"),
     ("equity", "equity", "much"),
     ("tags", "tag", ""),
@@ -94,7 +105,7 @@ def test_check_reports_rows_without_an_owner(store: fl.StorageManager, run: str)
     found = {(one["table"], one["column"], one["value"]) for one in store.check()}
     assert found == {
         (table, "iteration_id", run)
-        for table in ("metrics", "extra_metrics", "suggestions", "trades", "equity", "tags")
+        for table in ("metrics", "extra_metrics", "suggestions", "trades", "curves", "tags")
     }
 
 
@@ -176,6 +187,37 @@ def test_a_hit_in_the_name_comes_first_and_the_snippet_shows_the_line(store: fl.
     assert (second["line"], second["snippet"]) == (1, "# «momentum» in a comment")
     (found,) = store.search_strategies("PCT_change")
     assert (found["line"], found["snippet"]) == (3, "signal = prices.«pct_change»(60) > 0")
+
+
+@pytest.mark.parametrize(
+    ("statement", "first", "second"),
+    [
+        (
+            "INSERT OR REPLACE INTO strategies (strategy_id, name, code) VALUES (:id, 'new', 'second version')",
+            [],
+            ["new"],
+        ),
+        (
+            "INSERT OR IGNORE INTO strategies (strategy_id, name, code) VALUES (:id, 'new', 'second version')",
+            ["old"],
+            [],
+        ),
+        ("UPDATE OR REPLACE strategies SET strategy_id = :id WHERE name = 'other'", [], []),
+        ("UPDATE strategies SET rowid = 77 WHERE strategy_id = :id", ["old"], []),
+        ("DELETE FROM strategies WHERE strategy_id = :id", [], []),
+    ],
+)
+def test_search_finds_what_stands_there_whatever_conflict_policy_another_program_has(
+    store: fl.StorageManager, statement: str, first: list[str], second: list[str]
+) -> None:
+    strategy = store.save_strategy_version("old", "first version")
+    store.save_strategy_version("other", "third version")
+    with contextlib.closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute(statement, {"id": strategy})
+        other.execute("VACUUM")
+    assert (_found(store, "first"), _found(store, "second")) == (first, second)
+    store.save_strategy_version("last", "first and second")
+    assert _found(store, "first") == ["last", *first]
 
 
 def test_search_follows_changes_by_any_program(store: fl.StorageManager) -> None:

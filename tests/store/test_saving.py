@@ -75,6 +75,7 @@ def test_a_run_comes_back_as_it_was_saved(store: fl.StorageManager) -> None:
         "sortino": 2.5,
         "profit_factor": float("inf"),
         "unknown": None,
+        "total_return": pytest.approx(0.0125),
         "open_trades": 1.0,
     }
     assert [{name: trade[name] for name in TRADES[0]} for trade in loaded["trades"]] == [dict(one) for one in TRADES]
@@ -96,11 +97,26 @@ def test_what_was_loaded_can_be_saved_again(store: fl.StorageManager) -> None:
         suggestions=[{"priority": "low", "description": "x"}],
     )
     loaded = store.load_iteration(first)
-    skipped = ("iteration_id", "iteration_number", "starred", "archived")
+    skipped = ("iteration_id", "iteration_number", "starred", "archived", "changed_at")
     second = store.save_iteration(**{name: value for name, value in loaded.items() if name not in skipped})
     again = store.load_iteration(second)
     for name in ("trades", "equity", "metrics", "extra_metrics", "code", "parameters", "timestamp", "tags", "note"):
         assert again[name] == loaded[name]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Sydney", "UTC"])
+def test_an_iteration_of_moments_that_was_loaded_can_be_saved_again(store: fl.StorageManager, zone: str) -> None:
+    strategy = store.save_strategy_version("a", "code")
+    moments = pd.date_range("2024-03-08T10:00", periods=30, freq="3h", tz=zone)
+    equity = pd.Series([1e6 + 100 * i for i in range(30)], moments)
+    trade = {**TRADES[0], "entry_date": moments[0], "exit_date": moments[9]}
+    first = store.load_iteration(store.save_iteration(strategy, trades=[trade], equity=equity))
+    given = {name: first[name] for name in ("trades", "equity", "timezone")}
+    again = store.load_iteration(store.save_iteration(strategy, **given))
+    assert {name: again[name] for name in ("metrics", "periods_per_year", *given)} == {
+        name: first[name] for name in ("metrics", "periods_per_year", *given)
+    }
+    assert first["timezone"] == zone
 
 
 def test_trades_and_equity_are_taken_as_frames(store: fl.StorageManager) -> None:
@@ -129,7 +145,7 @@ def test_metrics_are_computed_from_equity_and_closed_trades(store: fl.StorageMan
     assert metrics["max_drawdown"] == pytest.approx(-0.1)
     assert metrics["win_rate"] == 0.5
     assert metrics["total_trades"] == 2
-    assert loaded["extra_metrics"] == {"open_trades": 1.0}
+    assert loaded["extra_metrics"] == {"total_return": pytest.approx(0.4641), "open_trades": 1.0}
 
 
 def test_given_metrics_win_and_none_stays_unknown(store: fl.StorageManager) -> None:
@@ -150,7 +166,7 @@ def test_an_aware_time_is_stored_in_utc(store: fl.StorageManager) -> None:
     trade = {**TRADES[0], "entry_date": "2024-01-02T09:00:00+08:00", "exit_date": pd.Timestamp("2024-01-03", tz="UTC")}
     loaded = store.load_iteration(store.save_iteration(strategy, trades=[trade], timestamp="2024-01-02T08:00:00+08:00"))
     assert loaded["trades"][0]["entry_date"] == "2024-01-02T01:00:00"
-    assert loaded["trades"][0]["exit_date"] == "2024-01-03"
+    assert loaded["trades"][0]["exit_date"] == "2024-01-03T00:00:00"  # a moment, because the entry is one
     assert loaded["timestamp"] == "2024-01-02T00:00:00.000000Z"
 
 

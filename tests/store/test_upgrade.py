@@ -7,16 +7,22 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import finlab_nb as fl
+from finlab_nb.analysis import equity_metrics
 from finlab_nb.store import integrity, schema
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMAS = sorted(DATA.glob("schema_*.db"))
+
+
+# Those that schema 3 computes by other definitions than the schemas before.
+FOLLOWED_DEFINITIONS = {"annualized_return", "sharpe_ratio"}
 
 
 @contextlib.contextmanager
@@ -29,10 +35,17 @@ def rows(path: Path) -> dict[str, list[dict[str, object]]]:
     with opened(path) as connection:
         connection.row_factory = sqlite3.Row
         tables = ("strategies", "iterations", "metrics", "extra_metrics", "trades", "equity", "suggestions", "tags")
-        return {
-            table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid")]
-            for table in tables
-        }
+        found = {table: f"SELECT * FROM {table} ORDER BY rowid" for table in tables}
+        if list(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'curves'")):
+            found["equity"] = "SELECT equity_id, iteration_id, date, equity FROM equity JOIN curves USING (curve_id)"
+        return {table: [dict(row) for row in connection.execute(query)] for table, query in found.items()}
+
+
+def opened_lab(path: Path) -> fl.Lab:
+    """Open a file of an older schema; some of them have metrics by other definitions, which is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fl.UpgradeWarning)
+        return fl.Lab(path)
 
 
 def copies_beside(path: Path) -> list[Path]:
@@ -43,7 +56,7 @@ def copies_beside(path: Path) -> list[Path]:
 def test_a_file_of_each_released_schema_is_upgraded_without_losing_a_row(source: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(source, tmp_path / "research.db"))
     before = rows(path)
-    with fl.Lab(path) as lab:
+    with opened_lab(path) as lab:
         assert lab.iterations()["note"].dropna().tolist() == ["first try"]
         assert lab.store.check() == []
         assert [one["name"] for one in lab.store.search_strategies("rolling")] == ["動量策略"]
@@ -51,10 +64,75 @@ def test_a_file_of_each_released_schema_is_upgraded_without_losing_a_row(source:
     after = rows(path)
     for table, kept in before.items():
         found = after[table][: len(kept)]  # a migration may have added columns
-        assert [new | old for new, old in zip(found, kept, strict=True)] == found
+        followed = FOLLOWED_DEFINITIONS if table == "metrics" else set()
+        same = [old | {name: new[name] for name in followed} for new, old in zip(found, kept, strict=True)]
+        assert [new | old for new, old in zip(found, same, strict=True)] == found
     (copy,) = copies_beside(path)
     assert rows(copy) == before
     integrity.check_integrity(copy)
+
+
+@pytest.fixture
+def schema_2(tmp_path: Path) -> Path:
+    return Path(shutil.copy(DATA / "schema_2.db", tmp_path / "research.db"))
+
+
+def figures(store: fl.StorageManager) -> dict[str, dict[str, float | None]]:
+    """Return the metrics of each iteration by its tag."""
+    found = [
+        iteration
+        for name in ("momentum", "動量策略")
+        for strategy in store.find_strategies(name)
+        for iteration in store.load_strategy_history(strategy["strategy_id"])
+    ]
+    return {one["tags"][0]: one["metrics"] | one["extra_metrics"] for one in found}
+
+
+def test_metrics_that_schema_2_computed_follow_todays_definitions(schema_2: Path) -> None:
+    with opened_lab(schema_2) as lab:
+        found = figures(lab.store)
+        for tag, iteration in lab.iterations().set_index("tags").iterrows():
+            curve = lab.equity([iteration["iteration_id"]]).iloc[:, 0].dropna()
+            if tag in ("given", "no curve"):
+                continue
+            for name, value in equity_metrics(curve).items():
+                stored = iteration[name] if name in iteration else found[tag.split(", ")[0]][name]
+                assert stored == pytest.approx(value, nan_ok=True), (tag, name)
+    assert found["monthly"]["sharpe_ratio"] is not None
+    assert found["every 50 days"]["sharpe_ratio"] is None
+    assert found["two days"]["annualized_return"] is None
+
+
+def test_metrics_that_were_given_to_schema_2_are_kept_and_marked(schema_2: Path) -> None:
+    with opened_lab(schema_2) as lab:
+        found = figures(lab.store)
+        marked = lab.sql("SELECT tag, name, computed FROM given_metrics JOIN tags USING (iteration_id) ORDER BY name")
+        curve = lab.equity(lab.iterations(where="tags = 'given'")["iteration_id"].tolist()).iloc[:, 0]
+    assert (found["given"]["sharpe_ratio"], found["given"]["max_drawdown"]) == (1.23, -0.25)
+    assert (found["no curve"]["sharpe_ratio"], found["no curve"]["annualized_return"]) == (0.9, 0.1)
+    assert marked["tag"].tolist() == ["given"] * 2
+    assert dict(zip(marked["name"], marked["computed"], strict=True)) == pytest.approx(
+        {name: equity_metrics(curve)[name] for name in ("max_drawdown", "sharpe_ratio")}
+    )
+
+
+def test_the_upgrade_says_how_many_metrics_have_other_values(schema_2: Path) -> None:
+    message = (
+        r"schema 3.*: \d+ metrics of \d+ iterations were computed anew.*, and 2 that were given .*before-schema-3-\d+"
+    )
+    with pytest.warns(fl.UpgradeWarning, match=message):
+        fl.StorageManager(schema_2).close()
+    fl.StorageManager(schema_2).close()  # told once
+
+
+def test_a_curve_without_an_iteration_is_upgraded_as_it_is(schema_2: Path) -> None:
+    with opened(schema_2) as connection:
+        connection.execute("DELETE FROM iterations WHERE iteration_id = (SELECT iteration_id FROM equity LIMIT 1)")
+        (points,) = connection.execute("SELECT count(*) FROM equity").fetchone()
+    with opened_lab(schema_2) as lab:
+        assert {one["table"] for one in lab.store.check()} >= {"curves", "trades"}
+    with opened(schema_2) as connection:
+        assert connection.execute("SELECT count(*) FROM equity").fetchone() == (points,)
 
 
 def test_a_current_file_is_not_copied(tmp_path: Path) -> None:
@@ -76,8 +154,8 @@ def test_a_failing_migration_leaves_the_file_as_it_was(
         fl.StorageManager(path)
     assert path.read_bytes() == before
     monkeypatch.undo()
-    with fl.StorageManager(path) as store:
-        assert store.find_strategies("momentum")
+    with opened_lab(path) as lab:
+        assert lab.store.find_strategies("momentum")
 
 
 def test_nothing_is_changed_when_the_copy_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ FAULTS: dict[str, tuple[Change, str, str | None]] = {
     "a table replaced by pandas": (replaced_by_pandas("trades"), "trades", None),
     "strategies replaced by pandas": (replaced_by_pandas("strategies"), "strategies", None),
     "a dropped table": (sql("DROP TABLE tags"), "tags", None),
-    "a renamed table": (sql("ALTER TABLE equity RENAME TO curves"), "equity", None),
+    "a renamed table": (sql("ALTER TABLE equity RENAME TO account_values"), "equity", None),
     "a dropped column": (sql("ALTER TABLE trades DROP COLUMN profit_loss"), "trades", "profit_loss"),
     "a column dropped by sqlite-utils": (transform("trades", drop={"exit_price"}), "trades", "exit_price"),
     "a renamed column": (sql("ALTER TABLE trades RENAME COLUMN profit_loss TO pnl"), "trades", "profit_loss"),

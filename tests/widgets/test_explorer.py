@@ -106,6 +106,7 @@ def test_a_run_saved_meanwhile_can_be_selected_at_once(explore: Any, lab: fl.Lab
     assert "reversal #1" in explorer.comparison.value
 
 
+@pytest.mark.slow
 def test_refresh_forgets_deleted_runs(explore: Any, lab: fl.Lab) -> None:
     first, second = _save(lab), _save(lab, "reversal")
     explorer = explore(lab)
@@ -136,6 +137,7 @@ def test_filters_choose_rows_and_say_what_they_hide(explore: Any, lab: fl.Lab) -
     assert explorer.selected == [first]
 
 
+@pytest.mark.slow
 def test_stars_and_the_archive_are_kept_in_the_store(explore: Any, lab: fl.Lab) -> None:
     first = _save(lab)
     explorer = explore(lab)
@@ -224,6 +226,7 @@ def test_chinese_names_reach_the_table_the_chart_and_the_comparison(explore: Any
     assert len(_rows(explorer)) == 1
 
 
+@pytest.mark.slow
 def test_suggestions_come_in_order_of_priority(explore: Any, lab: fl.Lab) -> None:
     suggestions = [{"priority": level, "description": f"a {level} thing"} for level in ("low", "high", "medium")]
     _save(lab, suggestions=suggestions)

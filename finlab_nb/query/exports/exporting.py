@@ -18,7 +18,7 @@ from finlab_nb.query.interruptible import stop_if_interrupted
 from finlab_nb.query.tables import TABLES, Table, literal
 from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
-from finlab_nb.store.interchange.files import ProgressBar
+from finlab_nb.store.progress import ProgressBar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,13 +116,13 @@ class _Export:
         return targets
 
     def _is_partitioned(self, table: Table) -> bool:
-        return self._partitioned and table.name != "strategies"
+        return self._partitioned and table.owner == "iteration_id"
 
     def _target(self, table: Table) -> Path:
         return self._folder / (table.name if self._is_partitioned(table) else table.name + self._form.ending)
 
     def _condition(self, table: Table) -> str:
-        if not self._narrowed:
+        if not self._narrowed or table.name == "series":  # which belong to no iteration
             return "true"
         return _STRATEGIES_OF_CHOSEN if table.name == "strategies" else _OF_CHOSEN
 

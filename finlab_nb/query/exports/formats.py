@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from finlab_nb.query.exports.spreadsheets import GUARDED_STARTS, writing_xlsx
-from finlab_nb.query.tables import Column, Table, literal, quoted
+from finlab_nb.query.tables import Column, Day, Table, literal, quoted
 
 Write: TypeAlias = Callable[[pa.RecordBatch], None]
 Writing: TypeAlias = Callable[[Path, pa.Schema], contextlib.AbstractContextManager[Write]]
@@ -32,23 +32,23 @@ class Format:
     """One format: its file ending, the select list of a table in it, what writes the rows, and how many at a time."""
 
     ending: str
-    select_list: Callable[[tuple[Column, ...]], str]
+    select_list: Callable[[tuple[Column | Day, ...]], str]
     writing: Writing
     batch_rows: int = 122_880
 
 
-def _typed(columns: tuple[Column, ...]) -> str:
+def _typed(columns: tuple[Column | Day, ...]) -> str:
     return ", ".join(quoted(column.name) for column in columns)
 
 
-def _with_dates_as_text(columns: tuple[Column, ...]) -> str:
+def _with_dates_as_text(columns: tuple[Column | Day, ...]) -> str:
     texts = {"date": _DATE_TEXT, "moment": _MOMENT_TEXT}
     return ", ".join(
         f"{texts.get(column.kind, '{0}').format(quoted(column.name))} AS {quoted(column.name)}" for column in columns
     )
 
 
-def _with_moments_in_utc(columns: tuple[Column, ...]) -> str:
+def _with_moments_in_utc(columns: tuple[Column | Day, ...]) -> str:
     return ", ".join(
         f"timezone('UTC', {quoted(column.name)}) AS {quoted(column.name)}"
         if column.kind == "moment"
@@ -57,7 +57,7 @@ def _with_moments_in_utc(columns: tuple[Column, ...]) -> str:
     )
 
 
-def _json_lines(columns: tuple[Column, ...]) -> str:
+def _json_lines(columns: tuple[Column | Day, ...]) -> str:
     values = {
         "date": _DATE_TEXT,
         "moment": _MOMENT_TEXT,
@@ -131,5 +131,5 @@ FORMATS: Final = {
 
 def select(form: Format, table: Table, without: str | None = None) -> str:
     """Return the SELECT of a table for a format, up to its WHERE."""
-    columns = tuple(column for column in table.columns if column.name != without)
+    columns = tuple(column for column in table.shown if column.name != without)
     return f"SELECT {form.select_list(columns)} FROM {table.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime, time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,8 +84,9 @@ def _write_cell(sheet: Any, row: int, place: int, value: Any, formats: tuple[Any
         sheet.write_string(row, place, f"'{value}" if value[:1] in GUARDED_STARTS and value else value)
     elif isinstance(value, bool):
         sheet.write_boolean(row, place, value)
-    elif isinstance(value, datetime):
-        is_day = not (value.hour or value.minute or value.second or value.microsecond)
+    elif isinstance(value, date):
+        is_day = not isinstance(value, datetime) or value.time() == time()
+        value = datetime.combine(value, time()) if is_day else value
         if value < _FIRST_DATE:
             sheet.write_string(row, place, value.date().isoformat() if is_day else value.isoformat())
         else:

@@ -8,13 +8,14 @@ stored something else in place of a flag or a count, that value is missing, and 
 
 from finlab_nb.query.frames.curves import CurveFrames
 from finlab_nb.query.frames.iterations import IterationFrames
+from finlab_nb.query.frames.series import SeriesFrames
 from finlab_nb.query.frames.sql import SqlFrames
 from finlab_nb.query.frames.trades import TradeFrames
 
 __all__ = ["Frames"]
 
 
-class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
+class Frames(IterationFrames, TradeFrames, CurveFrames, SeriesFrames, SqlFrames):
     """Answers from one store, each showing its newest moment; `Lab` describes each question.
 
     Values that another program wrote and that a save would refuse are missing in an answer; one BadDataWarning per
@@ -23,6 +24,6 @@ class Frames(IterationFrames, TradeFrames, CurveFrames, SqlFrames):
     Parameters
     ----------
     engine
-        What is behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
-        tags``.
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
+        equity, tags, series``.
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -12,15 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from finlab_nb.analysis import daily_returns
-from finlab_nb.query.frames.questions import Questions, Views, among
+from finlab_nb.query.frames.questions import Questions, Views
 from finlab_nb.records import arguments
 
 _IDS: Final = "SELECT DISTINCT iteration_id FROM equity WHERE iteration_id IS NOT NULL ORDER BY 1"
 _POINTS: Final = """
-    SELECT place, date, equity FROM {equity} JOIN (
+    SELECT place, {date} AS date, equity FROM {equity} JOIN (
         SELECT unnest($ids::VARCHAR[]) AS iteration_id, generate_subscripts($ids::VARCHAR[], 1) - 1 AS place
     ) USING (iteration_id)
-    WHERE {condition} AND date IS NOT NULL AND equity IS NOT NULL ORDER BY place, date, equity_id"""
+    WHERE {condition} AND date IS NOT NULL AND equity IS NOT NULL ORDER BY place, equity.date, equity_id"""
+_CAPITALS: Final = """
+    SELECT iteration_id, initial_capital FROM iterations WHERE {condition} AND initial_capital IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class _Points:
     places: NDArray[np.int64]
     dates: NDArray[np.datetime64]
     values: NDArray[np.float64]
+    capitals: Mapping[str, float] = field(default_factory=dict)
+
+    def returns(self) -> Iterator[pd.Series[float]]:
+        """Yield the daily returns of each curve, whose dates must be days."""
+        bounds = np.searchsorted(self.places, np.arange(len(self.ids) + 1))
+        for one, (first, last) in zip(self.ids, pairwise(bounds), strict=True):
+            days = pd.DatetimeIndex(self.dates[first:last])
+            yield daily_returns(pd.Series(self.values[first:last], index=days), self.capitals.get(one))
 
     def wide(self) -> pd.DataFrame:
         """Return the points side by side; if a curve has several on one date, the last one stored counts."""
@@ -50,12 +60,8 @@ class CurveFrames(Questions):
 
     def returns(self, iterations: str | Iterable[str] | None = None) -> pd.DataFrame:
         """See `Lab.returns`."""
-        points = self._points(iterations)
-        bounds = np.searchsorted(points.places, np.arange(len(points.ids) + 1))
-        returns = [
-            daily_returns(pd.Series(points.values[first:last], index=pd.DatetimeIndex(points.dates[first:last])))
-            for first, last in pairwise(bounds)
-        ]
+        points = self._points(iterations, by_day=True)
+        returns = list(points.returns())
         empty: list[Any] = [np.empty(0)]
         return _Points(
             points.ids,
@@ -64,17 +70,17 @@ class CurveFrames(Questions):
             np.concatenate(empty + [one.to_numpy() for one in returns]),
         ).wide()
 
-    def _points(self, iterations: str | Iterable[str] | None) -> _Points:
+    def _points(self, iterations: str | Iterable[str] | None, *, by_day: bool = False) -> _Points:
         wanted = None if iterations is None else arguments.texts("iterations", iterations)
 
         def question(views: Views) -> _Points:
-            if wanted is None:
-                ids, condition = [one for (one,) in views.rows(_IDS)], "true"
-            else:
-                views.check_ids(wanted)
-                ids, condition = wanted, among(wanted)
-            query = _POINTS.format(equity=views.rows_of("equity", ids), condition=condition)
+            condition = views.condition(wanted)
+            ids = [one for (one,) in views.rows(_IDS)] if wanted is None else wanted
+            date = "day::TIMESTAMP" if by_day else "date"
+            query = _POINTS.format(date=date, equity=views.rows_of("equity", ids), condition=condition)
             answer = views.execute(query, {"ids": ids}).fetchnumpy()
-            return _Points(ids, *(np.ma.getdata(answer[name]) for name in ("place", "date", "equity")))
+            places, dates, values = (np.ma.getdata(answer[name]) for name in ("place", "date", "equity"))
+            capitals = dict(views.rows(_CAPITALS.format(condition=condition))) if by_day else {}
+            return _Points(ids, places, dates, values, capitals)
 
         return self.ask(question)

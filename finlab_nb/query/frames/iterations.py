@@ -34,7 +34,10 @@ _HAS_TAGS: Final = """
     len($tags::VARCHAR[]) = (SELECT count(*) FROM tags AS own
                              WHERE own.iteration_id = i.iteration_id AND list_contains($tags::VARCHAR[], own.tag))"""
 _METRICS: Final = f"""
-    SELECT iteration_id, {", ".join(METRICS)} FROM metrics WHERE {{condition}} ORDER BY iteration_id"""
+    SELECT iteration_id, {", ".join(METRICS)}, given FROM metrics LEFT JOIN (
+        SELECT iteration_id, array_to_string(list_sort(list(name) FILTER (name IS NOT NULL)), ', ') AS given
+        FROM given_metrics GROUP BY iteration_id) USING (iteration_id)
+    WHERE {{condition}} ORDER BY iteration_id"""
 _LONG_METRICS: Final = f"""
     SELECT iteration_id, name, value FROM (
         FROM (SELECT iteration_id, {", ".join(f"{name}::DOUBLE AS {name}" for name in METRICS)} FROM metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,7 @@ import pandas as pd
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query.frames.columns import listed_names
+from finlab_nb.query.frames.json_columns import types_of, values_of
 from finlab_nb.query.frames.questions import Views
 from finlab_nb.query.tables import literal, quoted
 from finlab_nb.records import METRICS, arguments
@@ -26,6 +26,11 @@ BASE_COLUMNS: Final = (
     "archived",
     "note",
     "tags",
+    "initial_capital",
+    "currency",
+    "timezone",
+    "periods_per_year",
+    "changed_at",
 )
 _METRICS: Final = ", ".join(f"m.{name}" for name in METRICS)
 _IN_TIME: Final = [str(BASE_COLUMNS.index(name) + 1) for name in ("timestamp", "iteration_id")]
@@ -33,15 +38,6 @@ _IN_TIME: Final = [str(BASE_COLUMNS.index(name) + 1) for name in ("timestamp", "
 _CHOSEN: Final = """(
     SELECT i.*, s.name AS strategy FROM iterations AS i LEFT JOIN strategies AS s USING (strategy_id)
     WHERE {condition})"""
-# Whole numbers of 19 digits and more may not fit 64 bits; for those JSON_STRUCTURE says nothing or DOUBLE.
-_PARAMETER_STRUCTURES: Final = f"""
-    SELECT json_structure(parameters), bool_or(regexp_matches(parameters, '[0-9]{{{{19}}}}'))
-    FROM {_CHOSEN} GROUP BY 1"""
-_PARAMETER_SIZES: Final = f"SELECT {{sizes}} FROM (SELECT {{paths}} AS p FROM {_CHOSEN})"
-_PARAMETER_SIZE: Final = r"""
-    max(CASE WHEN NOT regexp_full_match(p[{place}], '-?\d+') THEN 3 WHEN TRY_CAST(p[{place}] AS BIGINT) IS NOT NULL
-        THEN 0 WHEN TRY_CAST(p[{place}] AS UBIGINT) IS NOT NULL THEN 1 ELSE 2 END),
-    coalesce(bool_or(p[{place}] LIKE '-%'), false)"""
 _EXTRA_METRIC_NAMES: Final = f"""
     SELECT DISTINCT name FROM extra_metrics
     WHERE name IS NOT NULL AND iteration_id IN (SELECT iteration_id FROM {_CHOSEN}) ORDER BY name"""
@@ -51,8 +47,9 @@ _TAGS: Final = """
     FROM tags GROUP BY iteration_id"""
 _ITERATIONS: Final = f"""
     SELECT i.iteration_id, i.strategy_id, i.strategy, i.iteration_number, i.timestamp,
-           {_METRICS}, i.starred, i.archived, i.note, t.tags{{parameters}}{{extra_metrics}}
-    FROM (SELECT *, {{paths}} AS p FROM {_CHOSEN}) AS i
+           {_METRICS}, i.starred, i.archived, i.note, t.tags,
+           i.initial_capital, i.currency, i.timezone, i.periods_per_year, i.changed_at{{parameters}}{{extra_metrics}}
+    FROM (SELECT *, {{parameter_values}} AS p FROM {_CHOSEN}) AS i
     LEFT JOIN metrics AS m USING (iteration_id)
     LEFT JOIN ({_TAGS}) AS t USING (iteration_id)
     LEFT JOIN (SELECT iteration_id{{pivoted}} FROM extra_metrics GROUP BY ALL) AS e USING (iteration_id)"""
@@ -88,7 +85,7 @@ class IterationsTable:
 
 def iterations_table(views: Views, condition: str, values: Mapping[str, Any]) -> IterationsTable:
     """Return the query for the chosen iterations, with a column for each parameter and extra metric that they have."""
-    types = _parameter_types(views, condition, values)
+    types = types_of(views, "parameters", _CHOSEN.format(condition=condition), values)
     extra = [name for (name,) in views.rows(_EXTRA_METRIC_NAMES.format(condition=condition), values)]
     parameters = [f"param.{name}" for name in types]
     metrics = [f"metric.{name}" for name in extra]
@@ -102,48 +99,8 @@ def iterations_table(views: Views, condition: str, values: Mapping[str, Any]) ->
     query = _ITERATIONS.format(
         condition=condition,
         parameters="".join(f", {one}" for one in casts),
-        paths=_paths(types),
+        parameter_values=values_of("parameters", types),
         extra_metrics="".join(f", {one}" for one in shown),
         pivoted="".join(f", {one}" for one in pivoted),
     )
     return IterationsTable(query, (*BASE_COLUMNS, *parameters, *metrics), values)
-
-
-def _paths(names: Iterable[str]) -> str:
-    pointers = [literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in names]
-    return f"json_extract_string(parameters, [{', '.join(pointers)}])" if pointers else "NULL"
-
-
-def _parameter_types(views: Views, condition: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the type of each parameter, by name."""
-    structures = views.rows(_PARAMETER_STRUCTURES.format(condition=condition), values)
-    kinds: dict[str, set[str]] = {}
-    for structure, _ in structures:
-        parsed = json.loads(structure) if structure else None
-        if isinstance(parsed, dict):
-            for name, kind in parsed.items():
-                kinds.setdefault(name, set()).add(kind if isinstance(kind, str) else "JSON")
-    types = {name: _type(kinds[name] - {"NULL"}) for name in sorted(kinds)}
-    numbers = [name for name, kind in types.items() if kind in ("BIGINT", "DOUBLE")]
-    if numbers and any(large for _, large in structures):
-        sizes = ", ".join(_PARAMETER_SIZE.format(place=place) for place in range(1, len(numbers) + 1))
-        query = _PARAMETER_SIZES.format(sizes=sizes, paths=_paths(numbers), condition=condition)
-        (found,) = views.rows(query, values)
-        for name, size, negative in zip(numbers, found[::2], found[1::2], strict=True):
-            types[name] = _large_type(types[name], size, negative)
-    return types
-
-
-def _type(kinds: set[str]) -> str:
-    if kinds and kinds <= {"UBIGINT", "BIGINT"}:
-        return "BIGINT"
-    if kinds and kinds <= {"UBIGINT", "BIGINT", "DOUBLE", "HUGEINT"}:
-        return "DOUBLE"
-    return "BOOLEAN" if kinds == {"BOOLEAN"} else "VARCHAR"
-
-
-def _large_type(kind: str, size: int | None, negative: bool) -> str:
-    """Return the type that holds whole numbers exactly: 64 bits, the same without a sign, or text."""
-    if size is None or size in (0, 3):
-        return kind
-    return "UBIGINT" if size == 1 and not negative else "VARCHAR"

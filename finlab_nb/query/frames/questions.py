@@ -42,6 +42,7 @@ _STRINGS: Final[dict[Any, Any]] = (
 )
 # These are Int64 whether or not a value is missing.
 _WHOLE_METRICS: Final = {metric.name for metric in STANDARD_SET if metric.kind == "whole"}
+_WHOLE_IF_TYPED: Final = ("param.", "extra.")
 # These change the engine permanently or take memory addresses, though they look like SELECTs.
 _REFUSED_FUNCTIONS: Final = re.compile(
     r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
@@ -57,6 +58,7 @@ class Views:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self.asked: list[str] = []
+        self._shown: dict[str, list[delta.Shown]] = {}
 
     def execute(self, query: str, values: Any = None) -> duckdb.DuckDBPyConnection:
         """Ask one query."""
@@ -71,11 +73,20 @@ class Views:
         """Return an answer as a DataFrame."""
         return to_frame(self.execute(query, values).to_arrow_table())
 
+    def held(self, name: str) -> set[str]:
+        """Return the columns of a view in which any row may have a value."""
+        return {column for place in self._places(name) for column in place.held}
+
     def rows_of(self, name: str, ids: Sequence[str]) -> str:
-        """Return what to select the rows of these iterations from; for a few, only the places that can hold them."""
+        """Return what to select the rows of these owners from; for a few, only the places that can hold them."""
         if not 0 < len(ids) <= _FEW_ITERATIONS:
             return name
-        return f"({delta.rows_of(self.connection, TABLES[name], ids)}) AS {name}"
+        return f"({delta.rows_of(TABLES[name], self._places(name), ids)}) AS {name}"
+
+    def _places(self, name: str) -> list[delta.Shown]:
+        if name not in self._shown:
+            self._shown[name] = delta.shown(self.connection, TABLES[name])
+        return self._shown[name]
 
     def check_ids(self, ids: Sequence[str]) -> None:
         """Refuse ids that no iteration has."""
@@ -89,6 +100,13 @@ class Views:
         if unknown:
             more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
             raise IterationNotFoundError(f"iterations holds {unknown[0][0]!r}; no iteration has this id{more}")
+
+    def condition(self, ids: Sequence[str] | None) -> str:
+        """Return the condition that a row belongs to one of these iterations, all of which must exist, or to any."""
+        if ids is None:
+            return "true"
+        self.check_ids(ids)
+        return among(ids)
 
     def check_strategy(self, strategy: str) -> None:
         """Refuse text that is neither the id nor the name of a strategy."""
@@ -122,8 +140,8 @@ class Questions:
     Parameters
     ----------
     engine
-        What is behind the views ``strategies, iterations, metrics, extra_metrics, trades, equity, suggestions,
-        tags``.
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
+        equity, tags, series``.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -163,19 +181,14 @@ class Questions:
         iterations: str | Iterable[str] | None,
         conditions: Sequence[str] = (),
         values: Mapping[str, Any] | None = None,
-        **parts: str,
     ) -> pd.DataFrame:
-        """Answer a query with a {condition}, and perhaps {trades}, for all or some iterations."""
+        """Answer a query with a {condition} for all or some iterations."""
         ids = None if iterations is None else arguments.texts("iterations", iterations)
         bound = dict(values or {})
 
         def question(views: Views) -> pd.DataFrame:
-            chosen = list(conditions)
-            if ids is not None:
-                views.check_ids(ids)
-                chosen.append(among(ids))
-            trades = views.rows_of("trades", ids) if ids and "{trades}" in query else "trades"
-            return views.frame(query.format(trades=trades, condition=" AND ".join(chosen or ["true"]), **parts), bound)
+            condition = " AND ".join([*conditions, views.condition(ids)])
+            return views.frame(query.format(condition=condition), bound)
 
         return self.ask(question)
 
@@ -200,7 +213,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(types_mapper=_STRINGS.get)
     for place, name, column in zip(places, names, columns, strict=True):
         kind = column.type
-        if kind in _NULLABLE and (column.null_count or name in _WHOLE_METRICS or name.startswith("param.")):
+        if kind in _NULLABLE and (column.null_count or name in _WHOLE_METRICS or name.startswith(_WHOLE_IF_TYPED)):
             frame[place] = column.to_pandas(types_mapper=_NULLABLE.get)
         elif pa.types.is_timestamp(kind) and kind.tz:
             frame[place] = frame[place].dt.tz_convert("UTC")

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from finlab_nb.query.frames.questions import Questions
+from finlab_nb.errors import QueryError
+from finlab_nb.query.frames.columns import listed_names
+from finlab_nb.query.frames.json_columns import types_of, values_of
+from finlab_nb.query.frames.questions import Questions, Views, to_frame
+from finlab_nb.query.tables import TABLES, quoted
 from finlab_nb.records import arguments
 
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
 
-_TRADES: Final = "SELECT * FROM {trades} WHERE {condition}"
-# As in `analysis.win_rate`, a win rate counts the closed trades whose result is known.
-_BY_STOCK: Final = """
-    SELECT {owner}stock_code, count(*) AS trades, count(exit_date) AS closed,
-           count(*) FILTER (profit_loss > 0 AND exit_date IS NOT NULL)
-               / nullif(count(profit_loss) FILTER (exit_date IS NOT NULL), 0) AS win_rate,
-           sum(profit_loss) FILTER (exit_date IS NOT NULL) AS profit_loss,
-           avg(profit_loss) FILTER (exit_date IS NOT NULL) AS mean_profit_loss,
-           max(profit_loss) FILTER (exit_date IS NOT NULL) AS best_trade,
-           min(profit_loss) FILTER (exit_date IS NOT NULL) AS worst_trade,
+_STORED: Final = [column.name for column in TABLES["trades"].columns]
+_SHOWN: Final = [column.name for column in TABLES["trades"].shown]
+_ARROW_TYPES: Final = {
+    "VARCHAR": pa.string(),
+    "DOUBLE": pa.float64(),
+    "BIGINT": pa.int64(),
+    "TIMESTAMP": pa.timestamp("us"),
+}
+_TYPES: Final = {column.name: _ARROW_TYPES[column.duckdb_type] for column in TABLES["trades"].columns}
+_TRADES: Final = "SELECT {selected} FROM (SELECT *, {values} AS p FROM {trades} WHERE {condition})"
+_EXTRA_NAMES: Final = "SELECT DISTINCT unnest(json_keys(extra)) FROM trades WHERE extra IS NOT NULL ORDER BY 1"
+_IN_CURRENCIES: Final = """
+    SELECT * FROM {trades} LEFT JOIN (SELECT iteration_id, currency FROM iterations) USING (iteration_id)
+    WHERE {condition}"""
+_IN_NO_CURRENCY: Final = "SELECT *, NULL::VARCHAR AS currency FROM {trades} WHERE {condition}"
+# As in `analysis.win_rate`: a win rate counts the closed trades whose result is known, by P&L or else by return.
+_WIN_RATE: Final = """
+    count(*) FILTER (coalesce(profit_loss, trade_return) > 0 AND exit_day IS NOT NULL)
+        / nullif(count(coalesce(profit_loss, trade_return)) FILTER (exit_day IS NOT NULL), 0) AS win_rate"""
+_BY_STOCK: Final = f"""
+    SELECT {{owner}}stock_code, currency, count(*) AS trades, count(exit_day) AS closed, {_WIN_RATE},
+           sum(profit_loss) FILTER (exit_day IS NOT NULL) AS profit_loss,
+           avg(profit_loss) FILTER (exit_day IS NOT NULL) AS mean_profit_loss,
+           max(profit_loss) FILTER (exit_day IS NOT NULL) AS best_trade,
+           min(profit_loss) FILTER (exit_day IS NOT NULL) AS worst_trade,
+           avg(trade_return) FILTER (exit_day IS NOT NULL) AS mean_trade_return,
            min(entry_date) AS first_entry, max(exit_date) AS last_exit
-    FROM {trades} WHERE {condition} GROUP BY ALL ORDER BY ALL"""
-_BY_PERIOD: Final = """
-    SELECT {owner}date_trunc('{period}', exit_date)::TIMESTAMP AS period, count(*) AS closed,
-           count(*) FILTER (profit_loss > 0) / nullif(count(profit_loss), 0) AS win_rate,
+    FROM ({{trades}}) GROUP BY ALL ORDER BY ALL"""
+_BY_PERIOD: Final = f"""
+    SELECT {{owner}}date_trunc('{{period}}', exit_day)::TIMESTAMP AS period, currency, count(*) AS closed, {_WIN_RATE},
            sum(profit_loss) AS profit_loss
-    FROM {trades} WHERE exit_date IS NOT NULL AND {condition} GROUP BY ALL ORDER BY ALL"""
+    FROM ({{trades}}) WHERE exit_day IS NOT NULL GROUP BY ALL ORDER BY ALL"""
 
 
 class TradeFrames(Questions):
@@ -40,31 +60,48 @@ class TradeFrames(Questions):
         self,
         iterations: str | Iterable[str] | None = None,
         *,
+        columns: str | Iterable[str] | None = None,
         stocks: str | Iterable[str] | None = None,
         since: str | date | datetime | np.datetime64 | None = None,
         until: str | date | datetime | np.datetime64 | None = None,
     ) -> pd.DataFrame:
         """See `Lab.trades`."""
-        conditions, values = list[str](), dict[str, Any]()
+        ids = None if iterations is None else arguments.texts("iterations", iterations)
+        wanted = columns if columns is None or columns == "all" else arguments.texts("columns", columns)
+        conditions, bound = ["true"], dict[str, Any]()
         if stocks is not None:
             conditions.append("stock_code IN (SELECT unnest($stocks::VARCHAR[]))")
-            values["stocks"] = arguments.texts("stocks", stocks)
-        if since is not None:
-            conditions.append("entry_date >= $since::TIMESTAMP")
-            values["since"] = arguments.start("since", since)
-        if until is not None:
-            conditions.append("entry_date < $until::TIMESTAMP")
-            values["until"] = arguments.end("until", until)
-        found = self.of_iterations(_TRADES, iterations, conditions, values)
-        # Rows that were edited after they were copied come last; sorting only then is much cheaper than ORDER BY.
-        if not found["trade_id"].is_monotonic_increasing:
-            found = found.sort_values("trade_id", ignore_index=True)
-        return found
+            bound["stocks"] = arguments.texts("stocks", stocks)
+        for name, sign, limit in (("since", ">=", since), ("until", "<=", until)):
+            if limit is not None:
+                bound[name] = found = arguments.bound(name, limit)
+                date_or_day = "entry_date" if isinstance(found, datetime) else "entry_day"
+                conditions.append(f"{date_or_day} {sign} ${name}")
+
+        def question(views: Views) -> pd.DataFrame:
+            of_ids = views.condition(ids)
+            trades = views.rows_of("trades", ids or [])
+            selected = _selected(views, wanted, f"(SELECT extra FROM {trades} WHERE {of_ids})")
+            empty = {name: _TYPES[name] for name in selected.keys() & (_TYPES.keys() - views.held("trades"))}
+            asked = {name: sql for name, sql in selected.items() if name not in empty} | {"trade_id": "trade_id"}
+            query = _TRADES.format(
+                selected=", ".join(asked.values()),
+                values=values_of("extra", (name for name in selected if name not in _SHOWN)),
+                trades=trades,
+                condition=" AND ".join([of_ids, *conditions]),
+            )
+            rows = views.execute(query, bound).to_arrow_table()
+            columns = dict(zip(asked, rows.columns, strict=True))
+            # DuckDB takes as long for a column without any value as for another one.
+            columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}
+            return _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
+
+        return self.ask(question)
 
     def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
         """See `Lab.by_stock`."""
         owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
-        return self.of_iterations(_BY_STOCK, iterations, owner=owner)
+        return self._summed(_BY_STOCK, iterations, owner=owner)
 
     def by_period(
         self, iterations: str | Iterable[str] | None = None, period: str = "month", *, per_iteration: bool = False
@@ -72,4 +109,58 @@ class TradeFrames(Questions):
         """See `Lab.by_period`."""
         owner = "iteration_id, " if arguments.flag("per_iteration", per_iteration) else ""
         chosen = arguments.one_of("period", period, PERIODS)
-        return self.of_iterations(_BY_PERIOD, iterations, owner=owner, period=chosen)
+        return self._summed(_BY_PERIOD, iterations, owner=owner, period=chosen)
+
+    def _summed(self, query: str, iterations: str | Iterable[str] | None, **parts: str) -> pd.DataFrame:
+        """Answer a query about the {trades} of all or some iterations, each with its currency."""
+        ids = None if iterations is None else arguments.texts("iterations", iterations)
+
+        def question(views: Views) -> pd.DataFrame:
+            rows = _IN_CURRENCIES if "currency" in views.held("iterations") else _IN_NO_CURRENCY
+            trades = rows.format(trades=views.rows_of("trades", ids or []), condition=views.condition(ids))
+            return views.frame(query.format(trades=trades, **parts))
+
+        return self.ask(question)
+
+
+def _frame(columns: list[pa.ChunkedArray], names: list[str], trade_ids: pa.ChunkedArray) -> pd.DataFrame:
+    """Return columns as a DataFrame, in the order of the trades' ids."""
+    typed = [name if name in _SHOWN else f"extra.{name}" for name in names]
+    frame = to_frame(pa.Table.from_arrays(columns, names=typed))
+    frame.columns = pd.Index(names)
+    places = trade_ids.to_numpy()
+    # Rows that were edited after they were copied come last; sorting only then is much cheaper than ORDER BY.
+    if (places[1:] > places[:-1]).all():
+        return frame
+    ordered: pd.DataFrame = frame.iloc[places.argsort()].reset_index(drop=True)
+    return ordered
+
+
+def _selected(views: Views, wanted: str | Sequence[str] | None, rows: str) -> dict[str, str]:
+    """Return the SQL of each column of an answer by its name: stored ones, or those wanted, or ``"all"``."""
+    if wanted is None:
+        return {name: quoted(name) for name in _STORED}
+    if wanted == "all":
+        types = types_of(views, "extra", rows)
+        names = [name for name in _SHOWN if name != "extra"] + [name for name in types if name not in _SHOWN]
+    else:
+        names = list(wanted)
+        types = {} if set(names) <= set(_SHOWN) else types_of(views, "extra", rows)
+        _check_names(views, names, types)
+    keys = [name for name in names if name not in _SHOWN]
+    casts = {
+        name: f"TRY_CAST(p[{place}] AS {types.get(name, 'VARCHAR')}) AS {quoted(f'extra.{name}')}"
+        for place, name in enumerate(keys, 1)
+    }
+    return {name: casts.get(name, quoted(name)) for name in names}
+
+
+def _check_names(views: Views, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that is no column and no key of any trade; other iterations may have keys that these lack."""
+    unknown = set(names) - {*_SHOWN, *known}
+    if not unknown:
+        return
+    everywhere = [name for (name,) in views.rows(_EXTRA_NAMES)]
+    for name in names:
+        if name in unknown and name not in everywhere:
+            raise QueryError(f"columns has {name!r}; no such column, there are {listed_names([*_SHOWN, *everywhere])}")

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES
 from finlab_nb.records.values import shown
-from finlab_nb.store.broken_text import BrokenText, decoded
+from finlab_nb.store.broken_text import BrokenText, Row, decoded
 from finlab_nb.store.interchange.versions import NEWEST, Reading, Version
 
 # The fields that are columns. By its iteration_id an iteration is asked for, so it is one that the rules allow.
@@ -50,9 +50,19 @@ def written(field: str, stored: Any) -> Any:
     """Return the stored content of a field in JSON."""
     if field not in ROW_COLUMNS:
         return _written_value(stored)
-    return [
-        {name: _written_value(value) for name, value in zip(ROW_COLUMNS[field], row, strict=True)} for row in stored
-    ]
+    rows, names = told_columns(field, stored)
+    return [{name: _written_value(value) for name, value in zip(names, row, strict=True)} for row in rows]
+
+
+def told_columns(table: str, rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows of a table without the optional columns that none of them knows, and the names of the others."""
+    optional = NEWEST.rows[table].optional
+    columns = {
+        name: column
+        for name, column in zip(ROW_COLUMNS[table], zip(*rows, strict=True), strict=False)
+        if name not in optional or column.count(None) < len(column)
+    }
+    return list(zip(*columns.values(), strict=True)), tuple(columns)
 
 
 def _written_value(value: Any) -> Any:

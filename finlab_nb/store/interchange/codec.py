@@ -11,7 +11,7 @@ from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_re
 from finlab_nb.records.days import timestamp_text
 from finlab_nb.records.values import shown, whole
 from finlab_nb.store.interchange import as_stored
-from finlab_nb.store.interchange.versions import OLDEST, ORIGINAL, Reading, Version
+from finlab_nb.store.interchange.versions import OLDEST, Reading, Version
 
 _KINDS: Final[Mapping[str, type]] = {
     "metrics": dict,
@@ -97,16 +97,22 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
 
     With its `strategy` it must have all fields; without, it comes from the original layer, which had fewer.
     """
-    version = ORIGINAL if isinstance(value, dict) and "strategy" not in value else reading.version
+    is_original = isinstance(value, dict) and "strategy" not in value
+    version = reading.original if is_original else reading.version
     given = reading.object(path, "iteration", value, version.iteration)
     marked = as_stored.taken(path, "iteration", given, reading)
     given.update({name: NEUTRAL_ITERATION[name] for name in marked if name in NEUTRAL_ITERATION})
     strategy = None
-    if version is not ORIGINAL:
+    if not is_original:
         if given["strategy"] is None:
             raise ValueError(f"{path}.strategy is null; it must have a value")
         strategy = checked_strategy(f"{path}.strategy", given.pop("strategy"), reading)
-    record, links = iteration_of_fields(path, given, version, reading)
+    if isinstance(given.get("metrics"), dict):
+        given["metrics"] = reading.object(f"{path}.metrics", "metrics", given["metrics"], version.rows["metrics"])
+    for name in ("trades", "equity", "suggestions"):
+        if isinstance(given.get(name), list):
+            given[name] = reading.rows(f"{path}.{name}", name, given[name], version.rows[name])
+    record, links = iteration_of_fields(path, given, version)
     record = _with_id_as_stored(record, marked)
     if "suggestions" in marked:
         marked["suggestions"], links = as_stored.without_links(marked["suggestions"])
@@ -119,9 +125,9 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
 
 
 def iteration_of_fields(
-    path: str, fields: Mapping[str, Any], version: Version, reading: Reading
+    path: str, fields: Mapping[str, Any], version: Version
 ) -> tuple[Iteration, tuple[str | None, ...]]:
-    """Return the record of an iteration's fields, and which iterations applied its suggestions.
+    """Return the record of an iteration's fields, which are known ones, and which iterations applied its suggestions.
 
     Raises
     ------
@@ -129,14 +135,12 @@ def iteration_of_fields(
         If anything is wrong; the message begins with the JSON path.
     """
     given = _without_nulls(path, fields, version)
-    if "metrics" in given:
-        given["metrics"] = reading.object(f"{path}.metrics", "metrics", given["metrics"], version.rows["metrics"])
-    for name in ("trades", "equity", "suggestions"):
-        if name in given:
-            given[name] = reading.rows(f"{path}.{name}", name, given[name], version.rows[name])
     given["extra_metrics"] = _numbers_of(path, given.get("extra_metrics", {}))
+    changed_at = given.pop("changed_at", None)
     try:
         record = iteration_record(**given, exact=True)
+        if changed_at is not None:
+            record = replace(record, changed_at=timestamp_text("changed_at", changed_at))
         whole("iteration_number", record.iteration_number, 1)
         return record, tuple(_applied(i, one) for i, one in enumerate(given["suggestions"]))
     except ValueError as error:

@@ -1,36 +1,51 @@
 """Whether an iteration or a strategy of an export file is the one that is stored under its id.
 
-Compared is what an iteration was and what it gave. Not compared is what a researcher writes on it afterwards: note,
-stars, archive, tags, and what became of the suggestions.
+Compared is what an iteration was and what it gave, as far as the version of the file has fields for it. Not compared is
+what a researcher writes on it afterwards: note, stars, archive, tags, and what became of the suggestions.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from finlab_nb.records import METRICS, PRIORITIES, TRADE_FIELDS, Iteration, Strategy
+from finlab_nb.records import METRICS, PRIORITIES, Iteration, Strategy
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row
 from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.rendering import Exported
+from finlab_nb.store.interchange.versions import V1_2, Version, newer_of
 
-_ITERATION_FIELDS: Final = ("strategy_id", "iteration_number", "code", "timestamp")
+_ITERATION_FIELDS: Final = (
+    "strategy_id",
+    "iteration_number",
+    "code",
+    "timestamp",
+    "initial_capital",
+    "timezone",
+    "periods_per_year",
+    "currency",
+)
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
 _WRITTEN_AFTERWARDS: Final = ("status", "applied_iteration_id")
-_NOT_COMPARED: Final = {"note", "starred", "archived", "tags", "parent_strategy_id"}
+_NOT_COMPARED: Final = {"note", "starred", "archived", "tags", "changed_at", "parent_strategy_id"}
+_SAME: Final = 1e-9  # relative
 _ABSENT: Final = object()
 
 
-def refuse_if_iteration_differs(path: str, given: ImportedIteration, stored: Exported) -> None:
-    """Raise a ValueError that names the first field in which the iterations differ."""
+def refuse_if_iteration_differs(path: str, given: ImportedIteration, stored: Exported, version: Version) -> None:
+    """Raise a ValueError that names the first field in which the iterations differ, of those that the version has."""
     seen = _refuse_difference_as_stored(path, given.as_stored, stored)
     if given.record.parameters is None:  # the default of the strategy, whatever it is
         seen.add("parameters")
-    _refuse_difference(path, _without(seen, _iteration(given.record)), _without(seen, _iteration(stored.record)))
+    one, other = (_without(seen, _iteration(record, version)) for record in (given.record, stored.record))
+    if newer_of(version, V1_2) is not version:
+        _follow_the_upgrade(one, other, given.record)
+    _refuse_difference(path, one, other)
 
 
 def refuse_if_strategy_differs(
@@ -81,15 +96,15 @@ def _strategy(record: Strategy) -> dict[str, Any]:
     return plain | {"parameters": json.loads(record.parameters)}
 
 
-def _iteration(record: Iteration) -> dict[str, Any]:
+def _iteration(record: Iteration, version: Version) -> dict[str, Any]:
     """Return what is compared of an iteration, in the order in which `load_iteration` gives it."""
     trades = sorted(record.trades, key=lambda row: row[1])
     suggestions = sorted(record.suggestions, key=lambda one: PRIORITIES.index(one.priority))
-    return {name: getattr(record, name) for name in _ITERATION_FIELDS} | {
+    return {name: getattr(record, name) for name in _ITERATION_FIELDS if name in version.iteration.names} | {
         "parameters": json.loads(record.parameters or "{}"),
         "metrics": dict(zip(METRICS, record.metrics, strict=True)),
         "extra_metrics": dict(record.extra_metrics),
-        "trades": [dict(zip(TRADE_FIELDS, row, strict=True)) for row in trades],
+        "trades": _trades(trades, version.rows["trades"].names),
         "equity": [{"date": date, "equity": value} for date, value in record.equity],
         "suggestions": [
             {name: getattr(one, name) for name in _SUGGESTION_FIELDS}
@@ -97,6 +112,28 @@ def _iteration(record: Iteration) -> dict[str, Any]:
             for one in suggestions
         ],
     }
+
+
+def _follow_the_upgrade(given: dict[str, Any], stored: dict[str, Any], record: Iteration) -> None:
+    """Take figures from the store that its upgrade made of the same curve: a file before 1.2 may have former ones."""
+    if "metrics" in given:
+        now = stored["metrics"]
+        given["metrics"] |= {name: now[name] for name, computed in record.given if _agree(computed, now[name])}
+    if "total_return" in stored.get("extra_metrics", ()):
+        given["extra_metrics"].setdefault("total_return", stored["extra_metrics"]["total_return"])
+
+
+def _agree(one: float | None, other: float | None) -> bool:
+    return one is other if one is None or other is None else math.isclose(one, other, rel_tol=_SAME)
+
+
+def _trades(rows: Iterable[Row], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return those fields of trades that a version has, which come first in the rows."""
+    trades = [dict(zip(names, row, strict=False)) for row in rows]
+    if "extra" in names:
+        for trade in trades:
+            trade["extra"] = json.loads(trade["extra"] or "null")
+    return trades
 
 
 def _refuse_difference(path: str, given: Any, stored: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
@@ -14,18 +15,27 @@ from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFo
 from finlab_nb.records import arguments
 from finlab_nb.records.days import now
 from finlab_nb.store.broken_text import fetched
-from finlab_nb.store.interchange.files import ProgressBar, Write, export_path, replacing
+from finlab_nb.store.interchange.files import Write, export_path, replacing
 from finlab_nb.store.interchange.json_stream import refuse_if_too_large
-from finlab_nb.store.interchange.rendering import Exported, exported_iteration, exported_strategy
-from finlab_nb.store.interchange.versions import NEWEST, OLDEST, Version
+from finlab_nb.store.interchange.rendering import FROM_CURVE, Exported, exported_iteration, exported_strategy
+from finlab_nb.store.interchange.versions import NEWEST, Version, newer_of, oldest_with_room
 from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.progress import ProgressBar
 
 _STRATEGY_OF_ITERATION: Final = "SELECT strategy_id FROM iterations WHERE iteration_id = ?"
+# What follows from the curve may need no room.
+_LATER_COLUMNS: Final = tuple(name for name in NEWEST.iteration.optional if name not in ("as_stored", FROM_CURVE))
+_KNOWN_COLUMNS: Final = f"""
+    SELECT {", ".join(f"{name} IS NOT NULL" for name in _LATER_COLUMNS)} FROM iterations WHERE iteration_id = ?"""
 _PARENT_OF_STRATEGY: Final = "SELECT parent_strategy_id FROM strategies WHERE strategy_id = ?"
 
 
 class _NoRoomError(Exception):
-    """Something stored does not fit the version that the file is written in."""
+    """Something stored needs a newer version than the file is written in."""
+
+    def __init__(self, needed: Version) -> None:
+        super().__init__(needed.name)
+        self.needed = needed
 
 
 def export_results(
@@ -33,19 +43,31 @@ def export_results(
 ) -> Path:
     """Write iterations to an export file; see `StorageManager.export_results`.
 
-    The version stands at the beginning of the file, and whether the oldest one has room for all is known at its end. So
-    the file is begun in that one, and begun anew in the newest when something does not fit.
+    The version stands at the beginning of the file, and whether it has room for all is known at its end. So the file is
+    begun in the oldest one that may do, and begun anew in the one that is needed when something does not fit.
     """
     target = export_path(path, pool.path)
     ids, with_bar = arguments.texts("iteration_ids", iteration_ids), arguments.flag("progress", progress)
     with pool.read() as connection, ProgressBar("export", len(ids), "iteration", shown=with_bar) as bar:
         family = _Family.of(connection, ids)
-        try:
-            _write_file(connection, target, ids, family, OLDEST, bar)
-        except _NoRoomError:
-            bar.update(-bar.n)
-            _write_file(connection, target, ids, family, NEWEST, bar)
-    return target
+        version = _least_version(connection, ids)
+        while True:
+            try:
+                _write_file(connection, target, ids, family, version, bar)
+            except _NoRoomError as error:
+                bar.update(-bar.n)
+                version = error.needed
+            else:
+                return target
+
+
+def _least_version(connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> Version:
+    """Return the oldest version that has room for the iterations themselves; their rows may need a newer one."""
+    known: set[str] = set()
+    for iteration_id in iteration_ids:
+        (row,) = connection.execute(_KNOWN_COLUMNS, (iteration_id,))
+        known.update(itertools.compress(_LATER_COLUMNS, row))
+    return oldest_with_room("iteration", dict.fromkeys(known))
 
 
 def _write_file(
@@ -166,10 +188,11 @@ def _strategy_text(strategy: Exported, version: Version) -> str:
 
 def _json_text(what: str, value: dict[str, Any], version: Version, *parts: Exported) -> str:
     """Return what the import will read; what it would refuse is not written in the first place."""
-    if version is OLDEST and any(part.version is not OLDEST for part in parts):
-        raise _NoRoomError
+    needed = newer_of(version, *(part.version for part in parts))
+    if needed is not version:
+        raise _NoRoomError(needed)
     try:
-        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False)
         refuse_if_too_large(what, written)
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{what} cannot be exported: {error}; leave it out") from error

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple, TypeAlias
 
 import zstandard
-from tqdm import tqdm
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments, new_id
@@ -26,24 +24,6 @@ _COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
 _GZIP_LEVEL: Final = 6
 _ZSTD_LEVEL: Final = 3
 _ZSTD_WINDOW_BYTES: Final = 2**27  # what the zstd command unpacks without being asked to
-_QUIET_SECONDS: Final = 1.0
-
-
-class ProgressBar(tqdm):  # type: ignore[type-arg]
-    """A bar on stderr that appears only when the work takes more than a second."""
-
-    monitor_interval = 0  # without a thread of its own, which would outlive the bar
-
-    def __init__(self, what: str, total: int, unit: str, *, shown: bool) -> None:
-        super().__init__(
-            desc=what,
-            total=total,
-            unit=unit,
-            unit_scale=unit == "B",
-            disable=not shown,
-            delay=_QUIET_SECONDS,
-            file=sys.stderr,
-        )
 
 
 class Source(NamedTuple):

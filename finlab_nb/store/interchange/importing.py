@@ -18,10 +18,12 @@ from finlab_nb.records.values import shown
 from finlab_nb.store import check, saving
 from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, refuse_if_strategy_differs
-from finlab_nb.store.interchange.files import ProgressBar, export_path, reading
+from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.staging import Spool, Staging
+from finlab_nb.store.interchange.versions import Version
 from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.progress import ProgressBar
 
 _MODES: Final = ("copy", "merge")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
@@ -67,7 +69,7 @@ def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progre
     same: set[str] = set()
     with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
         for path, iteration in staging.iterations_in_order():
-            if _is_stored(connection, path, iteration):
+            if _is_stored(connection, path, iteration, staging.version):
                 same.add(iteration.record.iteration_id)
             bar.update()
     return same
@@ -159,7 +161,7 @@ class _Storing:
     def _is_there(self, path: str, iteration: ImportedIteration) -> bool:
         if iteration.record.iteration_id in self.same:
             return _exists(self.connection, _ITERATION_EXISTS, iteration.record.iteration_id)
-        return _is_stored(self.connection, path, iteration)
+        return _is_stored(self.connection, path, iteration, self.staging.version)
 
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
@@ -199,9 +201,10 @@ def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 
-def _is_stored(connection: sqlite3.Connection, path: str, iteration: ImportedIteration) -> bool:
+def _is_stored(connection: sqlite3.Connection, path: str, iteration: ImportedIteration, version: Version) -> bool:
     """Tell whether the store has the iteration; one that has the id but differs is refused."""
     if not _exists(connection, _ITERATION_EXISTS, iteration.record.iteration_id):
         return False
-    refuse_if_iteration_differs(path, iteration, exported_iteration(connection, iteration.record.iteration_id))
+    stored = exported_iteration(connection, iteration.record.iteration_id)
+    refuse_if_iteration_differs(path, iteration, stored, version)
     return True

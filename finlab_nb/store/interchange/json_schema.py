@@ -9,7 +9,7 @@ import json
 from importlib import resources
 from typing import Any, Final, TypeAlias
 
-from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, Kind
+from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, Kind, Rule
 from finlab_nb.store.interchange import as_stored
 from finlab_nb.store.interchange.versions import NEWEST, OLDEST, Version
 
@@ -25,6 +25,7 @@ _TYPES: Final[dict[Kind, str]] = {
     "object": "object",
     "array": "array",
 }
+_BOUNDS: Final = {">=": "minimum", "<=": "maximum", ">": "exclusiveMinimum"}
 _DEFINITIONS: Final = {
     "strategy": STRATEGIES,
     "iteration": ITERATIONS,
@@ -74,11 +75,21 @@ def json_schema(version: Version = NEWEST) -> _Schema:
         properties = definitions[_NAMES.get(kind, kind)]["properties"]
         for name in version.fields(kind).optional:
             if name != "as_stored":
-                column = table.column(name)
-                properties[name] = {"type": [_TYPES[column.rule.kind], "null"]}
+                properties[name] = _optional(table.column(name).rule)
     for kind in ("strategy", "iteration"):
         _add_as_stored(definitions[kind], kind, version)
     return schema
+
+
+def _optional(rule: Rule) -> _Schema:
+    """Return the schema of a column that may be unknown."""
+    schema: _Schema = {
+        "type": [_TYPES[rule.kind], "null"],
+        "description": f"{rule.allowed[:1].upper()}{rule.allowed[1:]}.",
+    }
+    if not rule.blank:
+        schema["minLength"] = 1
+    return schema | {_BOUNDS[sign]: bound for sign, bound in rule.bounds}
 
 
 def _add_as_stored(definition: _Schema, kind: str, version: Version) -> None:

@@ -216,6 +216,8 @@ def refuse_if_too_large(path: str, text: str) -> None:
     """Refuse the text of a value that would take too much memory; brackets in strings count too."""
     if len(text) > CHARACTERS_AT_MOST:
         raise ValueError(f"{path} {_too_long()}")
+    if len(text) <= CONTAINERS_AT_MOST:
+        return
     containers = text.count("{") + text.count("[")
     if containers > CONTAINERS_AT_MOST:
         raise ValueError(f"{path} holds {containers} lists and objects; it must be at most {CONTAINERS_AT_MOST}")

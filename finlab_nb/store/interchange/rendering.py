@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from finlab_nb.errors import StorageError
-from finlab_nb.records import Iteration, Strategy
+from finlab_nb.records.tables import TRADE_FIELDS
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
 from finlab_nb.store.interchange import as_stored
@@ -24,15 +24,17 @@ from finlab_nb.store.interchange.codec import (
     iteration_of_fields,
     strategy_of_fields,
 )
-from finlab_nb.store.interchange.versions import NEWEST, OLDEST, Reading, Version
+from finlab_nb.store.interchange.versions import NEWEST, Version, oldest_with_room
 
 _ROW: Final = "SELECT rowid FROM {table} WHERE {key} = ?"
+FROM_CURVE: Final = "periods_per_year"  # which follows from the curve unless it is told
+_EXTRA: Final = TRADE_FIELDS.index("extra")
 _LEVELS_AT_MOST: Final = 200  # how many more Python would take depends on its version and on who calls
 _STRINGS_AND_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
 
 _Fields: TypeAlias = dict[str, Any]
 _Made: TypeAlias = tuple[Any, _Fields]
-_Build: TypeAlias = Callable[[_Fields, Version], _Made]
+_Build: TypeAlias = Callable[[_Fields], _Made]
 
 
 class Exported(NamedTuple):
@@ -60,7 +62,9 @@ def exported_strategy(connection: sqlite3.Connection, strategy_id: str, *, leads
 def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exported:
     """Return a stored iteration in the form of the export."""
     rows = loading.iteration_rows(connection, iteration_id)
-    value = loading.iteration_of(rows, warn=False)
+    trades = rows["trades"]
+    value = loading.iteration_of(rows | {"trades": []}, warn=False)
+    value["trades"] = loading.trades_of(iteration_id, *as_stored.told_columns("trades", trades), warn=False)
     _refuse_if_no_id(connection, "iterations", "iteration_id", iteration_id, "strategy_id", value["strategy_id"])
     for name, number in value["extra_metrics"].items():
         if isinstance(number, float) and math.isinf(number):
@@ -83,59 +87,59 @@ def _refuse_if_no_id(
 def _exported(
     kind: str, value: _Fields, stored: _Fields, build: _Build, neutral: Mapping[str, Any], also: Collection[str]
 ) -> Exported:
-    """Return what is told of something stored, by the oldest version that has room for it; `also` are marked anyway."""
-    oldest, told = (_told(kind, value, version) for version in (OLDEST, NEWEST))
-    if not also:
-        # Equal numbers are of one type too: a column for fractions holds no whole numbers, nor the other way round.
-        for version, fields in ((OLDEST, oldest), (NEWEST, told)):
-            made = None if version is NEWEST and told == oldest else _made(build, fields, version)
-            if made is not None and made[1] == stored:
-                return Exported(fields, version, made[0], stored, frozenset())
-    names = [name for name in told if name != "iteration_id"]
-    alone = {name: _made(build, {**neutral, name: told[name]}, NEWEST) for name in names}
-    refused = frozenset(name for name, made in alone.items() if made is None)
-    marked = [name for name, made in alone.items() if name in also or made is None or made[1][name] != stored[name]]
-    made = _made(build, told | {name: neutral.get(name) for name in refused}, NEWEST)
+    """Return what is told of something stored: no optional field that is unknown or follows from others.
+
+    `also` are carried as they are stored, whatever they are.
+    """
+    optional = NEWEST.fields(kind).optional
+    known = {name: item for name, item in value.items() if item is not None or name not in optional}
+    told = {name: item for name, item in known.items() if name != FROM_CURVE}
+    made = _made(build, told)
+    if made is not None and FROM_CURVE in known and made[1][FROM_CURVE] != stored[FROM_CURVE]:
+        told, made = known, _made(build, known)
+    # Equal numbers are of one type too: a column for fractions holds no whole numbers, nor the other way round.
+    if made is not None and made[1] == stored and not also:
+        return Exported(told, oldest_with_room(kind, told), made[0], stored, frozenset())
+    names = [name for name in value if name != "iteration_id"]
+    refused: frozenset[str] = frozenset()
+    if made is None:
+        alone = {name: _made(build, {**neutral, name: told[name]}) for name in names if name in told}
+        refused = frozenset(name for name, one in alone.items() if one is None)
+        made = _made(build, told | {name: neutral.get(name) for name in refused})
     if made is None:  # what is refused only together
-        marked, refused = names, frozenset(names)
-        made = build(told | {name: neutral.get(name) for name in names}, NEWEST)
+        refused = frozenset(names)
+        made = build(told | {name: neutral.get(name) for name in names})
     record = replace(made[0], strategy_id=stored["strategy_id"])  # it has its place in the record, even if refused
+    marked = [name for name in names if name in also or name in refused or made[1][name] != stored[name]]
+    rest = build(told | {name: neutral.get(name) for name in marked})[1]  # in which nothing follows from these
+    marked += [name for name in names if name not in marked and rest[name] != stored[name]]
     told |= dict.fromkeys(marked) | {"as_stored": {name: as_stored.written(name, stored[name]) for name in marked}}
-    return Exported(told, NEWEST, record, stored, refused - {"strategy_id"})
+    return Exported(told, oldest_with_room(kind, told), record, stored, refused - {"strategy_id"})
 
 
-def _told(kind: str, value: _Fields, version: Version) -> _Fields:
-    """Return those fields that a version has room for."""
-    known = {name: item for name, item in value.items() if name in version.fields(kind).names}
-    for table, fields in version.rows.items():
-        rows = known.get(table)
-        if rows and isinstance(rows, list) and isinstance(rows[0], dict):
-            allowed = {*fields.names, *fields.passed_over}
-            if not rows[0].keys() <= allowed:
-                known[table] = [{name: cell for name, cell in row.items() if name in allowed} for row in rows]
-    return known
-
-
-def _made(build: _Build, told: _Fields, version: Version) -> _Made | None:
+def _made(build: _Build, told: _Fields) -> _Made | None:
     """Return the record that an import would make of the fields, and of the record what is stored, if it takes them."""
     try:
-        return build(told, version)
+        return build(told)
     except ValueError:
         return None
 
 
-def _strategy(told: _Fields, _version: Version) -> tuple[Strategy, _Fields]:
+def _strategy(told: _Fields) -> _Made:
     record = strategy_of_fields(told)
     _refuse_if_nested_too_deeply(record.parameters)
     return record, {name: getattr(record, name) for name in loading.STRATEGY_FIELDS}
 
 
-def _iteration(told: _Fields, version: Version) -> tuple[Iteration, _Fields]:
-    record, links = iteration_of_fields("", told, version, Reading(version))
+def _iteration(told: _Fields) -> _Made:
+    record, links = iteration_of_fields("", told, NEWEST)
     for text in (record.parameters, *(one.learning_references for one in record.suggestions)):
         _refuse_if_nested_too_deeply(text)
+    for trade in record.trades:
+        if trade[_EXTRA] is not None:
+            _refuse_if_nested_too_deeply(trade[_EXTRA])
     made = {name: getattr(record, name) for name in loading.ITERATION_FIELDS}
-    made |= {table: list(rows) for table, rows in saving.rows_of(record)}
+    made |= {table: list(rows) for table, rows in saving.rows_of(record) if table in NEWEST.rows}
     made |= {"starred": int(record.starred), "archived": int(record.archived)}
     made["suggestions"] = [(*row[:-1], link) for row, link in zip(made["suggestions"], links, strict=True)]
     return record, made

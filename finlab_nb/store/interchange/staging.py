@@ -25,9 +25,10 @@ from finlab_nb.store.interchange.codec import (
     checked_iteration,
     checked_strategy,
 )
-from finlab_nb.store.interchange.files import ProgressBar, Source
+from finlab_nb.store.interchange.files import Source
 from finlab_nb.store.interchange.json_stream import JsonStream
-from finlab_nb.store.interchange.versions import Reading
+from finlab_nb.store.interchange.versions import NEWEST, Reading, Version
+from finlab_nb.store.progress import ProgressBar
 
 
 class Spool:
@@ -73,6 +74,7 @@ class Staging:
     """What an export file holds: strategies by id, and the places of the iterations in the order of the file."""
 
     spool: Spool
+    version: Version = NEWEST
     strategies: dict[str, StrategyEntry] = field(default_factory=dict)
     iterations: dict[str, int] = field(default_factory=dict)
     numbers: set[tuple[str, object]] = field(default_factory=set)
@@ -141,6 +143,7 @@ class Staging:
                 f"$.iteration_count is {found['iteration_count']}, but $.iterations holds {len(self.iterations)}; "
                 "the file is not complete"
             )
+        self.version = reading.version
         reading.warn()
 
     def _add_iteration(self, path: str, iteration: ImportedIteration) -> None:

@@ -71,6 +71,18 @@ class Version:
         found: Fields = self.rows[kind] if kind in self.rows else getattr(self, kind)
         return found
 
+    def has_room_for(self, kind: str, told: Mapping[str, Any]) -> bool:
+        """Tell whether it has all fields of a strategy or an iteration in JSON, whose rows are alike within a table."""
+        if not told.keys() <= {*self.fields(kind).names}:
+            return False
+        for table, fields in self.rows.items():
+            rows = told.get(table)
+            first = rows[0] if isinstance(rows, list) and rows else None
+            if isinstance(first, dict) and not first.keys() <= {*fields.names, *fields.passed_over}:
+                return False
+        marked = told.get("as_stored")
+        return not marked or self.has_room_for(kind, marked)
+
     def plus(self, name: str, **optional: tuple[str, ...]) -> Version:
         """Return the next minor version, which adds optional fields, given by kind."""
 
@@ -149,8 +161,14 @@ V1_0: Final = Version(
 )
 # What today's rules refuse, as it is stored; see `as_stored`.
 V1_1: Final = V1_0.plus("1.1", strategy=("as_stored",), iteration=("as_stored",))
+# What a market and an engine know; absent periods_per_year are what the curve gives.
+V1_2: Final = V1_1.plus(
+    "1.2",
+    iteration=("initial_capital", "timezone", "periods_per_year", "currency", "changed_at"),
+    trades=("trade_return", "fees", "mae", "mfe", "multiplier", "entry_reason", "exit_reason", "extra"),
+)
 
-VERSIONS: Final = (V1_0, V1_1)
+VERSIONS: Final = (V1_0, V1_1, V1_2)
 OLDEST: Final = VERSIONS[0]
 NEWEST: Final = VERSIONS[-1]
 _BY_NAME: Final = {version.name: version for version in VERSIONS}
@@ -170,6 +188,25 @@ ORIGINAL: Final = replace(
         "suggestions": Fields(_SUGGESTION[:2], _SUGGESTION[2:], _ROW_NUMBERS),
     },
 )
+# What such an iteration may have in a file of each version: one that is written by hand may have what was added later.
+_ORIGINALS: Final = {
+    version.name: ORIGINAL.plus(
+        version.name,
+        iteration=tuple(name for name in version.iteration.optional if name != "as_stored"),
+        trades=version.rows["trades"].optional,
+    )
+    for version in VERSIONS
+}
+
+
+def oldest_with_room(kind: str, told: Mapping[str, Any]) -> Version:
+    """Return the oldest version that has all the fields of a strategy or an iteration in JSON."""
+    return next(version for version in VERSIONS if version.has_room_for(kind, told))
+
+
+def newer_of(*versions: Version) -> Version:
+    """Return the newest of some versions."""
+    return max(versions, key=VERSIONS.index)
 
 
 @dataclass(slots=True)
@@ -189,6 +226,11 @@ class Reading:
     newer: str | None = None
     _found: bool = False
     _passed_over: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def original(self) -> Version:
+        """The fields of an iteration without `strategy`, which comes from the original layer."""
+        return _ORIGINALS[self.version.name]
 
     def begin(self, path: str, name: object) -> None:
         """Read on by the fields of the version that a file names.
@@ -231,11 +273,16 @@ class Reading:
         return {name: item for name, item in value.items() if name not in unknown}
 
     def rows(self, path: str, kind: str, rows: list[Any], fields: Fields | None = None) -> list[Any]:
-        """Return rows with the fields that are known; most have just those, which is seen at a glance."""
+        """Return rows with the fields that are known; most have the same ones, which is seen at a glance."""
         fields = fields or self.version.fields(kind)
-        usual = set(fields.required)
-        if set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(usual)} and set().union(*rows) == usual:
-            return rows
+        if set(map(type, rows)) == {dict}:
+            names = set().union(*rows)
+            if (
+                names.issubset(fields.names)
+                and names.issuperset(fields.required)
+                and set(map(len, rows)) == {len(names)}
+            ):
+                return rows
         return [
             self.object(f"{path}[{i}]", kind, row, fields) if isinstance(row, dict) else row  # the record refuses these
             for i, row in enumerate(rows)

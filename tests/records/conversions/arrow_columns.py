@@ -39,6 +39,7 @@ from conversions.columns import (
     real,
     whole,
     with_missing,
+    zoned,
 )
 from conversions.meanings import Day, Infinite, Meaning, Moment, Other, Real, Whole
 
@@ -102,16 +103,18 @@ ARROW: Final = [
     *(
         one
         for unit in UNITS
-        for one in _also_with_null(f"timestamp[{unit}, UTC]", _STAMPS_UTC, pa.timestamp(unit, "UTC"), NINE_ARE)
+        for one in _also_with_null(
+            f"timestamp[{unit}, UTC]", _STAMPS_UTC, pa.timestamp(unit, "UTC"), zoned("UTC", NINE_ARE)
+        )
     ),
     *(
         one
         for unit in ("s", "ns")
         for one in _also_with_null(
-            f"timestamp[{unit}, Taipei]", _STAMPS_UTC, pa.timestamp(unit, "Asia/Taipei"), NINE_ARE
+            f"timestamp[{unit}, Taipei]", _STAMPS_UTC, pa.timestamp(unit, "Asia/Taipei"), zoned("Asia/Taipei", NINE_ARE)
         )
     ),
-    _arrow("timestamp[us, +08:00]", _STAMPS_UTC, pa.timestamp("us", "+08:00"), NINE_ARE),
+    _arrow("timestamp[us, +08:00]", _STAMPS_UTC, pa.timestamp("us", "+08:00"), zoned("Asia/Taipei", NINE_ARE)),
     _arrow("timestamp[us] midnights", MIDNIGHTS, pa.timestamp("us"), MIDNIGHTS_ARE),
     _arrow(
         "timestamp[ns] odd",
@@ -123,7 +126,7 @@ ARROW: Final = [
         "timestamp[ns, UTC] odd",
         [np.datetime64(one).view(np.int64).item() for one in ODD_NS],
         pa.timestamp("ns", "UTC"),
-        ODD_NS_ARE,
+        zoned("UTC", ODD_NS_ARE),
     ),
     _arrow(
         "timestamp[s] far away",
@@ -199,9 +202,9 @@ POLARS: Final = [
     *(
         one
         for unit in ("ms", "us", "ns")
-        for one in _polars(f"Datetime {unit} UTC", _STAMPS_UTC, pl.Datetime(unit, "UTC"), NINE_ARE)
+        for one in _polars(f"Datetime {unit} UTC", _STAMPS_UTC, pl.Datetime(unit, "UTC"), zoned("UTC", NINE_ARE))
     ),
-    *_polars("Datetime Taipei", _STAMPS_UTC, pl.Datetime("us", "Asia/Taipei"), NINE_ARE),
+    *_polars("Datetime Taipei", _STAMPS_UTC, pl.Datetime("us", "Asia/Taipei"), zoned("Asia/Taipei", NINE_ARE)),
     *_polars("Datetime midnights", MIDNIGHTS, pl.Datetime("us"), MIDNIGHTS_ARE),
     Column("Datetime ns odd", lambda: pl.Series(np.array(ODD_NS, dtype="M8[ns]")), ODD_NS_ARE),
     *_polars("Duration", [timedelta(seconds=30)] * 3, pl.Duration("us"), SPANS_ARE),

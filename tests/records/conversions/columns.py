@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from conversions.meanings import (
     Day,
@@ -47,6 +48,17 @@ def exact(*digits: str) -> tuple[Meaning, ...]:
 
 def moments(*utc: str) -> tuple[Meaning, ...]:
     return tuple(Moment(utc=one) for one in utc)
+
+
+def zoned(zone: str | None, utc: Sequence[Meaning]) -> tuple[Meaning, ...]:
+    """Return moments of UTC with what a clock of the zone shows."""
+    if zone is None:
+        return tuple(utc)
+    found = []
+    for one in utc:
+        moment = datetime.fromisoformat(one.utc).replace(tzinfo=UTC) if isinstance(one, Moment) and one.utc else None
+        found.append(one if moment is None else replace(one, wall=moment.astimezone(ZoneInfo(zone)).isoformat()))
+    return tuple(found)
 
 
 def with_missing(meanings: Sequence[Meaning]) -> tuple[Meaning, ...]:

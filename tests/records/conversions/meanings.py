@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
@@ -44,6 +44,16 @@ class Moment(Meaning):
 
     utc: str | None = None
     iso: str = ""
+    wall: str = ""  # with its offset, where `iso` is not known
+
+    @property
+    def local(self) -> str | None:
+        """What a clock of its zone shows, to the microsecond; None if it has no zone."""
+        found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?([.]\d+)?(Z|[+-][\d:]+)", self.iso or self.wall)
+        if found is None:
+            return None
+        day, minutes, seconds, fraction, _ = found.groups()
+        return f"{day}T{minutes}{seconds or ':00'}.{(fraction or '.')[1:]:0<6.6}"
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ REFUSED: Final = Refused()
 DROPPED: Final = Dropped()
 Outcome: TypeAlias = Stored | Refused | NotFound | Dropped | tuple[Any, ...]  # a tuple: any of these
 Rule: TypeAlias = Callable[[Meaning], Outcome]
+JointRule: TypeAlias = Callable[[Sequence[Meaning]], tuple[Outcome, ...]]  # of a whole column
 
 
 @dataclass(frozen=True)
@@ -247,14 +258,16 @@ def as_float(meaning: Meaning) -> float | None:
     return None
 
 
-def number_rule(missing: Outcome = REFUSED, least: float = -math.inf, most: float = math.inf) -> Rule:
+def number_rule(
+    missing: Outcome = REFUSED, least: float = -math.inf, most: float = math.inf, above: float = -math.inf
+) -> Rule:
     """A finite number in a range."""
 
     def rule(meaning: Meaning) -> Outcome:
         if isinstance(meaning, Unknown):
             return missing
         number = as_float(meaning)
-        return REFUSED if number is None or not least <= number <= most else Stored(number)
+        return REFUSED if number is None or not (least <= number <= most and number > above) else Stored(number)
 
     return rule
 
@@ -294,20 +307,84 @@ def extra_rule(meaning: Meaning) -> Outcome:
     return NULL if isinstance(meaning, Unknown) else DROPPED if number is None else Stored(number)
 
 
-def day_rule(missing: Outcome = REFUSED) -> Rule:
-    """A day or a moment, naive or of UTC."""
+def dates_rule(missing: Outcome = REFUSED, *, one_a_day: bool = False) -> JointRule:
+    """Days and moments of one column: a day is itself, a moment without a zone stays what it shows, midnight the day.
 
-    def rule(meaning: Meaning) -> Outcome:
-        if isinstance(meaning, Unknown):
-            return missing
-        date = meaning.date if isinstance(meaning, Text) else meaning
-        if isinstance(date, Day):
-            return Stored(date.day)
-        if not isinstance(date, Moment) or date.utc is None:
-            return REFUSED
-        return Stored(date.utc.removesuffix(".000000").removesuffix("T00:00:00"))
+    Those with a zone are days if each is a local midnight (none here has a first moment at another time), or if
+    `one_a_day` and no two fall on the same; else they are moments of UTC.
+    """
+
+    def rule(meanings: Sequence[Meaning]) -> tuple[Outcome, ...]:
+        dates = [_date_of(meaning) for meaning in meanings]
+        zoned = [one.local for one in dates if isinstance(one, Moment) and one.utc and one.local]
+        days = [local[:10] for local in zoned]
+        others = [
+            one.day if isinstance(one, Day) else (one.utc or "")[:10] for one in dates if one and not _is_zoned(one)
+        ]
+        is_days = all(local[11:] == "00:00:00.000000" for local in zoned)
+        if one_a_day:
+            is_days = len({*days, *others}) == len(days) + len(others)
+        return tuple(
+            missing if isinstance(meaning, Unknown) else _stored_date(one, is_days=is_days)
+            for meaning, one in zip(meanings, dates, strict=True)
+        )
 
     return rule
+
+
+def _date_of(meaning: Meaning) -> Day | Moment | None:
+    if not isinstance(meaning, Text):
+        return meaning if isinstance(meaning, (Day, Moment)) else None
+    if isinstance(meaning.date, Moment) and not meaning.date.iso:
+        return replace(meaning.date, iso=meaning.text)
+    return meaning.date
+
+
+def _own_day(date: Day | Moment) -> str:
+    return date.day if isinstance(date, Day) else (date.utc or "")[:10]
+
+
+def _is_zoned(date: Day | Moment) -> bool:
+    return isinstance(date, Moment) and date.local is not None
+
+
+def _stored_date(date: Day | Moment | None, *, is_days: bool) -> Outcome:
+    if isinstance(date, Day):
+        return Stored(date.day)
+    if date is None or date.utc is None:
+        return REFUSED
+    utc = date.utc.removesuffix(".000000")
+    if date.local is None:
+        return Stored(utc.removesuffix("T00:00:00"))
+    return Stored(date.local[:10] if is_days else utc)
+
+
+def reason_rule(meaning: Meaning) -> Outcome:
+    """Text as it is; of any other scalar the text, as parameters have it."""
+    if isinstance(meaning, Unknown):
+        return NULL
+    if isinstance(meaning, Text):
+        return text_rule(empty=True)(meaning)
+    if (isinstance(meaning, Moment) and not meaning.iso) or (isinstance(meaning, Duration) and not meaning.text):
+        return Stored(ANY)  # a column says no more than its UTC, or that it is a span
+    value = as_parameter(meaning)
+    if isinstance(value, (str, *MATCHERS)):
+        return (Stored(value), REFUSED) if value is ANY or isinstance(meaning, Other) else Stored(value)
+    return REFUSED if isinstance(value, (list, dict)) else Stored(str(value))
+
+
+def object_rule(meaning: Meaning) -> Outcome:
+    """The text of a JSON object, or a dict and the like."""
+    if isinstance(meaning, Unknown):
+        return NULL
+    if isinstance(meaning, Text) and meaning.text.startswith('{"'):
+        return Stored(meaning.text)
+    return (REFUSED, Stored(ANY)) if isinstance(meaning, Other) else REFUSED
+
+
+def each(rule: Rule) -> JointRule:
+    """Return the rule of a column whose values do not depend on each other."""
+    return lambda meanings: tuple(map(rule, meanings))
 
 
 def timestamp_rule(missing: Outcome) -> Rule:

@@ -36,6 +36,7 @@ from conversions.columns import (
     real,
     whole,
     with_missing,
+    zoned,
 )
 from conversions.meanings import Exact, Infinite, Meaning, Moment, Real, Truth, Whole
 
@@ -130,7 +131,7 @@ def _localized(name: str, values: list[str], zone: str, meanings: Sequence[Meani
     def make() -> Any:
         return pd.Series(values, dtype="M8[ns]").dt.tz_localize("UTC").dt.tz_convert(zone)
 
-    return Column(name, make, tuple(meanings))
+    return Column(name, make, zoned(zone, meanings))
 
 
 # Units that pandas brings to its own, and a dtype that it does not have.
@@ -197,7 +198,7 @@ _PLAIN: Final = [
     ),
     _series("objects that are None", [None] * 3, object, MISSING),
     _series("objects 1, True, 1.0", [1, True, 1.0], object, (Whole(number=1), Truth(), Real(digits="1.0"))),
-    *(_zoned(zone, unit, meanings) for zone, meanings in _ZONES.items() for unit in UNITS),
+    *(_zoned(zone, unit, zoned(zone, meanings)) for zone, meanings in _ZONES.items() for unit in UNITS),
     _localized("New York in autumn", _AUTUMN, "America/New_York", moments(*(f"{one}.000000" for one in _AUTUMN))),
     _localized("Taipei, odd ns", ODD_NS, "Asia/Taipei", ODD_NS_ARE),
     _localized("Taipei with NaT", [NINE[0], "NaT", NINE[2]], "Asia/Taipei", with_missing(NINE_ARE)),

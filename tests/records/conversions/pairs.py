@@ -36,7 +36,7 @@ def of_column(column: TableColumn, container: Container, given: Iterable[Column]
             one.make,
             lambda values: container(column.columns(values)),
             one.meanings,
-            tuple(map(column.rule, one.meanings)),
+            column.rule(one.meanings),
             column.save,
             column.read,
             tuple(map(column.field, range(3))),

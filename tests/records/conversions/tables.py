@@ -14,7 +14,22 @@ import polars as pl
 import pyarrow as pa
 
 import finlab_nb as fl
-from conversions.meanings import NULL, Day, Meaning, Real, Refused, Rule, Text, day_rule, number_rule, text_rule
+from conversions.meanings import (
+    NULL,
+    Day,
+    JointRule,
+    Meaning,
+    Real,
+    Refused,
+    Rule,
+    Text,
+    dates_rule,
+    each,
+    number_rule,
+    object_rule,
+    reason_rule,
+    text_rule,
+)
 from conversions.places import STRATEGY
 
 Columns: TypeAlias = Mapping[str, Any]
@@ -30,7 +45,7 @@ class TableColumn:
     table, name
         Where it is.
     rule
-        What becomes of each meaning.
+        What becomes of the meanings of a column.
     plain
         Three right values for it, with what they are: the odd value of a row stands between the first and the last.
     beside
@@ -39,7 +54,7 @@ class TableColumn:
 
     table: str
     name: str
-    rule: Rule
+    rule: JointRule
     plain: tuple[tuple[Any, Meaning], ...]
     beside: Columns
 
@@ -62,13 +77,17 @@ class TableColumn:
 
     def read(self, connection: sqlite3.Connection, iteration: str) -> list[Any]:
         """Return what the file holds in this column, in the order of the rows that were given."""
-        order = {"trades": "trade_id", "equity": "date" if self.name == "equity" else "equity"}[self.table]
-        query = f"SELECT {self.name} FROM {self.table} WHERE iteration_id = ? ORDER BY {order}"
+        source, order = {
+            "trades": ("trades", "trade_id"),
+            "equity": ("equity JOIN curves USING (curve_id)", "date" if self.name == "equity" else "equity"),
+        }[self.table]
+        query = f"SELECT {self.name} FROM {source} WHERE iteration_id = ? ORDER BY {order}"
         return [value for (value,) in connection.execute(query, (iteration,))]
 
 
 _ORDER: Final = (
     *("stock_code", "entry_date", "exit_date", "entry_price", "exit_price", "position_size", "profit_loss"),
+    *("trade_return", "fees", "mae", "mfe", "multiplier", "entry_reason", "exit_reason", "extra"),
     *("date", "equity"),
 )
 _DATES: Final = ["1990-05-07", "1990-05-08", "1990-05-09"]
@@ -87,21 +106,33 @@ _CLOSED: Final = {**_TRADE, "entry_date": _FIRST_DAY}
 
 
 def _trade_column(
-    name: str, rule: Rule, plain: tuple[tuple[Any, Meaning], ...], beside: Columns = _TRADE
+    name: str, rule: Rule | JointRule, plain: tuple[tuple[Any, Meaning], ...], beside: Columns = _TRADE
 ) -> TableColumn:
-    return TableColumn("trades", name, rule, plain, {other: beside[other] for other in beside if other != name})
+    joint = rule if name in ("entry_date", "exit_date") else each(rule)
+    return TableColumn("trades", name, joint, plain, {other: beside[other] for other in beside if other != name})
 
+
+_LOSSES: Final = tuple((number, Real(digits=str(number))) for number in (-0.25, -0.5, -0.75))
+_OBJECTS: Final = tuple((f'{{"a": {number}}}', Text(text=f'{{"a": {number}}}')) for number in (1, 2, 3))
 
 COLUMNS: Final = [
     _trade_column("stock_code", text_rule(number=Refused("dtype=str")), _PLAIN_TEXTS),
-    _trade_column("entry_date", day_rule(), _PLAIN_DATES),
-    _trade_column("exit_date", day_rule(NULL), _PLAIN_DATES, {**_CLOSED, "exit_price": [1.0, 2.0, 3.0]}),
+    _trade_column("entry_date", dates_rule(), _PLAIN_DATES),
+    _trade_column("exit_date", dates_rule(NULL), _PLAIN_DATES, {**_CLOSED, "exit_price": [1.0, 2.0, 3.0]}),
     _trade_column("entry_price", number_rule(), _PLAIN_NUMBERS),
     _trade_column("exit_price", number_rule(NULL), _PLAIN_NUMBERS),
     _trade_column("position_size", number_rule(), _PLAIN_NUMBERS),
     _trade_column("profit_loss", number_rule(NULL), _PLAIN_NUMBERS),
-    TableColumn("equity", "date", day_rule(), _PLAIN_DATES, {"equity": [101.0, 102.0, 103.0]}),
-    TableColumn("equity", "equity", number_rule(), _PLAIN_NUMBERS, {"date": _DATES}),
+    _trade_column("trade_return", number_rule(NULL), _PLAIN_NUMBERS),
+    _trade_column("fees", number_rule(NULL), _PLAIN_NUMBERS),
+    _trade_column("mae", number_rule(NULL, most=0), _LOSSES),
+    _trade_column("mfe", number_rule(NULL, least=0), _PLAIN_NUMBERS),
+    _trade_column("multiplier", number_rule(NULL, above=0), _PLAIN_NUMBERS),
+    _trade_column("entry_reason", reason_rule, _PLAIN_TEXTS),
+    _trade_column("exit_reason", reason_rule, _PLAIN_TEXTS),
+    _trade_column("extra", object_rule, _OBJECTS),
+    TableColumn("equity", "date", dates_rule(one_a_day=True), _PLAIN_DATES, {"equity": [101.0, 102.0, 103.0]}),
+    TableColumn("equity", "equity", each(number_rule()), _PLAIN_NUMBERS, {"date": _DATES}),
 ]
 
 
