@@ -31,6 +31,7 @@ MEASURES: Final[dict[str, Callable[[Book], list[Row]]]] = {
     "first-cache": query.first_cache,
     "save-one": store.save_one,
     "save-many": store.save_many,
+    "save-curve": store.save_curve,
     "load-one": store.load_one,
     "start": store.start,
     "backup": store.backup,

@@ -16,8 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import numpy as np
+import pandas as pd
+
 import finlab_nb as fl
-from finlab_nb.records import TRADE_FIELDS, new_id, trades_columns
+from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
 from tests.benchmarks.book import TRADES_OF_RUN, Book, Runs, remove, working_copy
 from tests.benchmarks.table import Row, Target
 from tests.benchmarks.timing import milliseconds, side_by_side, typical
@@ -38,6 +41,9 @@ _BARE_INSERT: Final = """
     INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, entry_price, exit_price, position_size,
                         profit_loss) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
+_GIVEN: Final = TRADE_FIELDS[:7]  # the columns that the book's trades have
+
+_EQUITY: Final = "equity JOIN curves USING (curve_id)"
 _INSERT_RUN: Final = """
     INSERT INTO iterations (iteration_id, strategy_id, iteration_number, code)
     SELECT ?1, ?2, coalesce(max(iteration_number), 0) + 1, '' FROM iterations WHERE strategy_id = ?2"""
@@ -70,6 +76,58 @@ def save_one(book: Book) -> list[Row]:
             saved, inserted = side_by_side(ours, lambda: _bare_save(bare, runs), repeats=80, warm_up=5)
             rows.append(Row("", saved, "executemany, a table without checks and keys", inserted))
     return [*rows, _flush(book)]
+
+
+def save_curve(book: Book) -> list[Row]:
+    """A daily curve of ten years, durable when the call returns; and what it takes in the file."""
+    index = pd.bdate_range("2014-01-02", periods=2520)
+    curves = (
+        pd.Series(1e6 * np.cumprod(1 + rng.normal(0.0003, 0.01, len(index))), index)
+        for rng in map(np.random.default_rng, itertools.count())
+    )
+    with _fresh_store(book) as (store, strategy, _), _same_schema(book) as (own, own_strategy):
+
+        def ours() -> float:
+            curve = next(curves)
+            return milliseconds(lambda: store.save_iteration(strategy, equity=curve))
+
+        def by_hand() -> float:
+            points = [(str(date), value) for date, value in zip(index.date, next(curves).tolist(), strict=True)]
+            return milliseconds(lambda: _insert_curve(own, own_strategy, points))
+
+        saved, inserted = side_by_side(ours, by_hand, repeats=80, warm_up=5)
+        empty = typical(lambda: milliseconds(lambda: store.save_iteration(strategy)), repeats=80)
+        before = _bytes(store.path)
+        count = 100
+        store.save_iterations({"strategy_id": strategy, "equity": next(curves)} for _ in range(count))
+        size = (_bytes(store.path) - before) / count / 1000
+    name = f"save a daily curve of {len(index):,} points, durable"
+    return [
+        Row(name, saved, "executemany, same schema", inserted, Target(1.2, of_ratio=True)),
+        Row("  more than an iteration without one", saved - empty, target=Target(12)),
+        Row("  space for it", size, target=Target(120), unit="kB"),
+    ]
+
+
+def _insert_curve(connection: sqlite3.Connection, strategy: str, points: list[tuple[str, float]]) -> None:
+    owner = new_id()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(_INSERT_RUN, (owner, strategy))
+    curve = connection.execute("INSERT INTO curves (iteration_id) VALUES (?)", (owner,)).lastrowid
+    connection.executemany(
+        "INSERT INTO equity (curve_id, date, equity) VALUES (?, ?, ?)", [(curve, *point) for point in points]
+    )
+    connection.execute("COMMIT")
+
+
+def _bytes(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(
+            connection.execute(
+                "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, "
+                "pragma_page_size"
+            ).fetchone()[0]
+        )
 
 
 def _flush(book: Book) -> Row:
@@ -213,8 +271,8 @@ def _same_schema(book: Book) -> Iterator[tuple[sqlite3.Connection, str]]:
 
 
 def _rows(trades: Any) -> list[tuple[Any, ...]]:
-    run_id = new_id()
-    return [(run_id, *row) for row in zip(*trades_columns(trades).values(), strict=True)]
+    run_id, columns = new_id(), trades_record(trades).columns
+    return [(run_id, *row) for row in zip(*(columns[name] for name in _GIVEN), strict=True)]
 
 
 def _bare_save(connection: sqlite3.Connection, runs: Runs) -> float:
@@ -243,7 +301,7 @@ def _load_bare(connection: sqlite3.Connection, run: str) -> dict[str, Any]:
     loaded = dict(cursor.execute("SELECT * FROM iterations WHERE iteration_id = ?", key).fetchone())
     loaded["parameters"] = json.loads(loaded["parameters"])
     loaded["metrics"] = dict(cursor.execute("SELECT * FROM metrics WHERE iteration_id = ?", key).fetchone())
-    for table, order in (("trades", "entry_date, trade_id"), ("equity", "date"), ("suggestions", "suggestion_id")):
+    for table, order in (("trades", "entry_date, trade_id"), (_EQUITY, "date"), ("suggestions", "suggestion_id")):
         rows = cursor.execute(f"SELECT * FROM {table} WHERE iteration_id = ? ORDER BY {order}", key)
         loaded[table] = [dict(row) for row in rows]
     loaded["extra_metrics"] = [
