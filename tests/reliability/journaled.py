@@ -39,6 +39,7 @@ def content(note: str, largest: int = 60) -> dict[str, Any]:
     trades = []
     for day in range(chance.randint(1, largest)):
         entry, leave, size = chance.uniform(1, 1000), chance.uniform(1, 1000), float(chance.randrange(-1000, 1000))
+        gain = (leave / entry - 1) * (1 if size >= 0 else -1)
         trades.append(
             {
                 "stock_code": f"{chance.randrange(1000, 9999)} 台積電",
@@ -48,12 +49,21 @@ def content(note: str, largest: int = 60) -> dict[str, Any]:
                 "exit_price": leave,
                 "position_size": size,
                 "profit_loss": (leave - entry) * size,
+                "trade_return": gain,
+                "fees": chance.uniform(0, 10),
+                "mae": min(gain, 0.0),
+                "mfe": max(gain, 0.0),
+                "multiplier": 1.0,
+                "entry_reason": "訊號",
+                "exit_reason": None,
+                "extra": {"rank": day},
             }
         )
     equity = {
         (_FIRST_DAY + timedelta(days=day)).isoformat(): 1e6 + 1000 * day + chance.uniform(-1e4, 1e4)
         for day in range(chance.randint(1, 60))
     }
+    capital = chance.uniform(9e5, 1.1e6)
     return {
         "trades": trades,
         "equity": equity,
@@ -64,7 +74,15 @@ def content(note: str, largest: int = 60) -> dict[str, Any]:
             "win_rate": chance.random(),
             "total_trades": len(trades),
         },
-        "extra_metrics": {"sortino": chance.gauss(0, 1), "profit_factor": float("inf"), "open_trades": 0.0},
+        "extra_metrics": {
+            "sortino": chance.gauss(0, 1),
+            "profit_factor": float("inf"),
+            "total_return": [*equity.values()][-1] / capital - 1,
+            "open_trades": 0.0,
+        },
+        "initial_capital": capital,
+        "timezone": "Asia/Taipei",
+        "currency": "TWD",
         "suggestions": [{"priority": "high", "description": f"after {note}", "learning_references": ["書", 1]}],
         "parameters": {"trades": len(trades), "equity": len(equity)},
         "tags": ["daily", note],
