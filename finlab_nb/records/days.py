@@ -36,12 +36,6 @@ def day_or_moment(field: str, value: object) -> str:
     return date_text(found_date(field, value)[1])
 
 
-class UtcText(str):
-    """A stored moment of UTC. As mere text, a time without an offset is read in the zone that is given for it."""
-
-    __slots__ = ()
-
-
 def timestamp_text(field: str, value: object) -> str:
     """Return a moment as UTC text; without an offset it is taken as UTC."""
     wanted = "a datetime or ISO 8601 text"
@@ -78,9 +72,8 @@ def day_or_datetime(value: Any) -> date | datetime | None:
     if isinstance(value, pd.Period) and value.freqstr == "D":
         return date(value.year, value.month, value.day)
     if isinstance(value, str):
-        found = _READ[str.__str__(value)]
-        return found.replace(tzinfo=UTC) if isinstance(value, UtcText) and isinstance(found, datetime) else found
-    if isinstance(value, pd.Timestamp):
+        value = _READ[str.__str__(value)]
+    elif isinstance(value, pd.Timestamp):
         value = value.to_pydatetime(warn=False)
     return value if isinstance(value, date) else None
 

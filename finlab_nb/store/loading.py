@@ -10,7 +10,6 @@ from typing import Any, Final
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
 from finlab_nb.errors import warn as warn_caller
 from finlab_nb.records import METRICS
-from finlab_nb.records.days import UtcText
 from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row, fetched
@@ -49,7 +48,6 @@ _LISTS: Final = {
         SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
         ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id""",
 }
-_DAY_LENGTH: Final = len("2024-01-31")
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
 
@@ -74,17 +72,7 @@ def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[s
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
     """Return one iteration with everything that belongs to it."""
-    found = iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
-    if found["timezone"] is not None:
-        for name, columns in (("trades", ("entry_date", "exit_date")), ("equity", ("date",))):
-            for row in found[name]:
-                row.update({column: _moment(row[column]) for column in columns})
-    return found
-
-
-def _moment(stored: Any) -> Any:
-    """Mark a moment as one of UTC, so that it can be saved again beside the zone of its market."""
-    return UtcText(stored) if isinstance(stored, str) and len(stored) > _DAY_LENGTH else stored
+    return iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
 
 
 def iteration_rows(

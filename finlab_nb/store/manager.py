@@ -239,8 +239,9 @@ class StorageManager:
             a point one period earlier.
         timezone
             The market's zone, as an IANA name or a tzinfo that has one. Moments without a zone are its wall time, and
-            its days count. By default the zone that the dates have themselves, if they have one. Moments of
-            `Lab.trades` and `Lab.equity` are in UTC: give them with that zone, by ``pd.to_datetime(..., utc=True)``.
+            its days count. By default the zone that the dates have themselves, if they have one. Moments that
+            come from the store are in UTC: to save them again, give them with that zone, by
+            ``pd.to_datetime(..., utc=True)``.
         periods_per_year
             Periods of the curve in a year, for the Sharpe ratio; by default they follow from its local days.
         currency

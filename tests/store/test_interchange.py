@@ -309,7 +309,7 @@ def test_a_longer_one_shows_a_bar_unless_it_is_unwanted(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("finlab_nb.store.interchange.files._QUIET_SECONDS", 0)
+    monkeypatch.setattr("finlab_nb.store.progress._QUIET_SECONDS", 0)
     path = store.export_results(runs, tmp_path / "runs.json", progress=False)
     store.import_results(path, progress=False)
     assert capsys.readouterr().err == ""

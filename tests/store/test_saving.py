@@ -104,21 +104,6 @@ def test_what_was_loaded_can_be_saved_again(store: fl.StorageManager) -> None:
         assert again[name] == loaded[name]
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Sydney", "UTC"])
-def test_an_iteration_of_moments_that_was_loaded_can_be_saved_again(store: fl.StorageManager, zone: str) -> None:
-    strategy = store.save_strategy_version("a", "code")
-    moments = pd.date_range("2024-03-08T10:00", periods=30, freq="3h", tz=zone)
-    equity = pd.Series([1e6 + 100 * i for i in range(30)], moments)
-    trade = {**TRADES[0], "entry_date": moments[0], "exit_date": moments[9]}
-    first = store.load_iteration(store.save_iteration(strategy, trades=[trade], equity=equity))
-    given = {name: first[name] for name in ("trades", "equity", "timezone")}
-    again = store.load_iteration(store.save_iteration(strategy, **given))
-    assert {name: again[name] for name in ("metrics", "periods_per_year", *given)} == {
-        name: first[name] for name in ("metrics", "periods_per_year", *given)
-    }
-    assert first["timezone"] == zone
-
-
 def test_trades_and_equity_are_taken_as_frames(store: fl.StorageManager) -> None:
     frame = pd.DataFrame(TRADES)
     frame["entry_date"] = pd.to_datetime(frame["entry_date"], format="ISO8601")
