@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 _MOST_REMEMBERED: Final = 1 << 16
 _EXACT_BELOW: Final = 2.0**53
@@ -171,3 +172,9 @@ class Remembered(dict[Any, Any]):
         if len(self) < _MOST_REMEMBERED:
             self[value] = found
         return found
+
+
+def floats(column: Sequence[float | None]) -> NDArray[np.float64]:
+    """Return checked numbers as an array, NaN where unknown; where nothing is known, numpy need not look at each."""
+    known = column.count(None) < len(column)
+    return np.array(column, dtype=np.float64) if known else np.full(len(column), np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from finlab_nb.analysis import curve_metrics, trade_metrics
 from finlab_nb.records.metrics import KNOWN_METRICS, METRICS
 from finlab_nb.records.parameters import key_text
-from finlab_nb.records.plain import is_missing
+from finlab_nb.records.plain import floats, is_missing
 from finlab_nb.records.plausibility import Doubt, doubts, zone_doubt
 from finlab_nb.records.rows import Curve, Trades, curve_of_returns, curve_record, trades_record
 from finlab_nb.records.stamps import Clock, common_zone, lacks_zone
@@ -166,9 +166,8 @@ def _computed(
     """Return what the definitions give, of what there is: for trades and for a curve."""
     computed: dict[str, float] = {}
     if trades:
-        results = np.array([trades["profit_loss"], trades["trade_return"]], dtype=np.float64)
         closed = np.array([day is not None for day in trades["exit_date"]], dtype=bool)
-        computed |= trade_metrics(*results[:, closed])
+        computed |= trade_metrics(*(floats(trades[name])[closed] for name in ("profit_loss", "trade_return")))
     if curve.dates:
         computed |= curve_metrics(days, np.array(curve.values), initial_capital=capital, periods_per_year=per_year)
     return {name: None if is_missing(value) else value for name, value in computed.items()}

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finlab_nb.analysis.performance import Floats
+from finlab_nb.records.plain import floats
 
 _NUMBERS: Final = ("entry_price", "exit_price", "position_size", "profit_loss", "trade_return", "multiplier")
 # What trades pay a side where no other trade tells: from a rebate to an expensive broker.
@@ -49,7 +50,7 @@ def turned_sizes(columns: Mapping[str, Sequence[Any]]) -> list[int]:
     columns
         Checked trades by column; unknown numbers are None.
     """
-    entry, leave, size, profit, returned, multiplier = np.array([columns[name] for name in _NUMBERS], dtype=np.float64)
+    entry, leave, size, profit, returned, multiplier = (floats(columns[name]) for name in _NUMBERS)
     if not np.isnan(multiplier).all():
         profit = np.where(np.isnan(multiplier), profit, profit / multiplier)
     if np.isnan(profit).any():
