@@ -58,13 +58,7 @@ def results_record(
         )
     if strict and (found or dropped):
         raise ValueError(found[0].message if found else message_of_dropped(dropped))
-    total_return = computed.pop("total_return", None)
-    if total_return is not None and not exact:
-        extra.setdefault("total_return", total_return)
-    if columns:
-        still_open = columns["exit_date"].count(None)
-        if not exact or (still_open and metrics is None):
-            extra.setdefault("open_trades", float(still_open))
+    _complete(extra, computed.pop("total_return", None), columns, exact=exact, has_metrics=metrics is not None)
     return {
         "initial_capital": capital,
         "timezone": zone,
@@ -77,6 +71,23 @@ def results_record(
         "doubts": found,
         "dropped": dropped,
     }
+
+
+def _complete(
+    extra: dict[str, float | None],
+    total_return: float | None,
+    columns: Mapping[str, list[Any]],
+    *,
+    exact: bool,
+    has_metrics: bool,
+) -> None:
+    """Add the extra metrics that every curve and all trades have, unless they were given."""
+    if total_return is not None and not exact:
+        extra.setdefault("total_return", total_return)
+    if columns:
+        still_open = columns["exit_date"].count(None)
+        if not exact or (still_open and not has_metrics):
+            extra.setdefault("open_trades", float(still_open))
 
 
 def message_of_dropped(dropped: Sequence[str]) -> str:
