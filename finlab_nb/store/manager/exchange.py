@@ -1,0 +1,116 @@
+"""What travels between stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from finlab_nb.store.manager.base import Base
+from finlab_nb.store.statistics import timed
+
+
+class Exchange(Base):
+    """Exporting and importing."""
+
+    @timed
+    def export_results(
+        self, iteration_ids: str | Iterable[str], path: str | os.PathLike[str], *, progress: bool = True
+    ) -> Path:
+        """Write iterations to an export file (JSON) and return its absolute path.
+
+        The file shows one moment of the store and holds everything that `load_iteration` gives, the strategy of each
+        iteration and the strategies that it descends from. It is durable when this returns. An existing file of this
+        name is replaced as a whole, and stays as it was if the export fails.
+
+        Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
+        it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
+        are stored; 1.2 where an iteration has capital, zone, currency, later annotations or periods a year that its
+        curve does not give, or its trades have fees, returns, excursions, a multiplier, reasons or further columns.
+
+        Parameters
+        ----------
+        iteration_ids
+            One id or several, in the order wanted; an id given twice is written once.
+        path
+            The file; its ending ``.json``, ``.json.gz`` or ``.json.zst`` says how it is compressed.
+        progress
+            Show a progress bar on stderr when it takes more than a second.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        IterationNotFoundError
+            If there is no such iteration.
+        StorageError
+            If the file cannot be written, an iteration is too large for an import, or another program has stored an id
+            that is no text in UTF-8; the message names table and row.
+        ValueError
+            If an argument is wrong, or the path has another ending or belongs to a database.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
+        ...     iteration = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
+        ...     store.export_results([iteration], Path(folder, "momentum.json.gz")).name
+        'momentum.json.gz'
+        """
+        from finlab_nb.store import interchange
+
+        return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
+
+    @timed
+    def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
+        """Store the iterations of an export file, all of them or none, and return their ids in the order of the file.
+
+        The whole file is checked before anything is written. Files of every format 1.x are accepted. Fields that a
+        newer version has added are left out, and one `NewerFormatWarning` names them. Values that a file carries as
+        they were stored, because today's rules refuse them, are stored like that again; one `BadDataWarning` counts
+        those that break a rule, and `check` lists them. Files of the original layer, whose iterations have no
+        ``strategy``, are accepted too: an unknown strategy_id gets a strategy made from the iteration's code. Dates
+        with an offset are days or moments as in `save_iteration`; times without one are UTC where the iteration has a
+        timezone.
+
+        Parameters
+        ----------
+        path
+            The file, compressed as its ending says: ``.json``, ``.json.gz`` or ``.json.zst``.
+        mode
+            ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them;
+            references to an iteration outside the file become unknown. ``"merge"`` keeps the ids and skips what the
+            store already has, which must be the same in its inputs and results, as far as the format of the file can
+            tell them. Later annotations (note, starred,
+            archived, tags, status of suggestions) are not compared and stay as they are in the store.
+        progress
+            Show a progress bar on stderr when it takes more than a second.
+
+        Returns
+        -------
+        list of str
+            The ids of the iterations, as stored.
+
+        Raises
+        ------
+        ValueError
+            If the file or an argument is wrong, or an iteration differs from the stored one with its id; the message
+            begins with the JSON path, such as ``$.iterations[3].trades[7].entry_price``.
+        StorageError
+            If the file cannot be read or the database cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
+        ...     saved = [store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))]
+        ...     path = store.export_results(saved, Path(folder, "momentum.json"))
+        ...     store.import_results(path, mode="merge") == saved, store.import_results(path) == saved
+        (True, False)
+        """
+        from finlab_nb.store import interchange
+
+        return interchange.import_results(self.pool, path, mode, progress=progress)
