@@ -12,7 +12,6 @@ from typing import Any, Final, TypeAlias
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
-from finlab_nb.records.days import now
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, TRADE_FIELDS, TRADES
 from finlab_nb.store.broken_text import fetched, insert
 from finlab_nb.store.pool import ConnectionPool
@@ -53,10 +52,7 @@ _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _SET_FIELD: Final = {
     field: f"UPDATE iterations SET {field} = ? WHERE iteration_id = ?" for field in ("note", "starred", "archived")
 }
-_CHANGED: Final = "UPDATE iterations SET changed_at = ? WHERE iteration_id = ?"
-_SUGGESTION_CHANGED: Final = """
-    UPDATE iterations SET changed_at = ? WHERE iteration_id = (
-        SELECT iteration_id FROM suggestions WHERE suggestion_id = ?)"""
+_TAG_ADDED: Final = "INSERT INTO changes_now VALUES (?, 'tag', ?)"  # of all other changes the triggers know
 _SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
@@ -183,9 +179,9 @@ def annotate(
     for field, value in changes.items():
         connection.execute(_SET_FIELD[field], (value, iteration_id))
     connection.executemany(_DELETE_TAG, ((iteration_id, tag) for tag in removed))
-    connection.executemany(_INSERT_TAG, ((iteration_id, tag) for tag in added))
-    if changes or added or removed:
-        connection.execute(_CHANGED, (now(), iteration_id))
+    for tag in added:
+        if connection.execute(_INSERT_TAG, (iteration_id, tag)).rowcount:
+            connection.execute(_TAG_ADDED, (iteration_id, tag))
 
 
 def set_suggestion_status(
@@ -202,7 +198,6 @@ def _set_suggestion(
 ) -> None:
     if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
-    connection.execute(_SUGGESTION_CHANGED, (now(), suggestion_id))
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:

@@ -4,10 +4,10 @@
 change what saves and answers rely on. SQLite counts every change of a schema in `schema_version`, so one look at that
 number in each transaction tells whether to compare it again with the schema that the migrations make.
 
-Objects that only serve the tables are repaired: a missing or changed index or trigger, and the search index. All else
-is a fault, which every call reports until it is undone: a missing table or column, a column of another type, a missing
-key or reference. Further tables, columns, indexes and triggers are ignored. CHECKs, NOT NULL and defaults only keep
-other programs from writing nonsense; `check` finds what got past them.
+Objects that only serve the tables are repaired: a missing or changed index, trigger or view, and the search index. All
+else is a fault, which every call reports until it is undone: a missing table or column, a column of another type, a
+missing key or reference. Further tables, columns, indexes and triggers are ignored. CHECKs, NOT NULL and defaults only
+keep other programs from writing nonsense; `check` finds what got past them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INDEXES: Final = """
     FROM pragma_index_list(?) AS i"""
 _SERVING: Final = """
     SELECT type, name, sql FROM sqlite_schema
-    WHERE sql IS NOT NULL AND (type IN ('index', 'trigger') OR sql LIKE 'CREATE VIRTUAL%')"""
+    WHERE sql IS NOT NULL AND (type IN ('index', 'trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%')"""
 _DDL: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 _SEARCH: Final = "strategies_search"
 _FILL_SEARCH: Final = (
@@ -166,7 +166,7 @@ class _Table:
 
 
 class _Serving(NamedTuple):
-    """An index, a trigger or a virtual table: its meaning in comparable form, and its DDL."""
+    """An index, a trigger, a view or a virtual table: its meaning in comparable form, and its DDL."""
 
     kind: str
     content: str

@@ -29,7 +29,7 @@ DECLARED = {
     "array": {"JSON"},
 }
 # Tables of the store that no description is needed for: nobody outside one module reads them.
-OWN_TABLES = {"store_state", "edited_rows", "adoption_notes", "strategies_search"}
+OWN_TABLES = {"store_state", "edited_rows", "adoption_notes", "strategies_search", "changes"}
 
 
 @pytest.fixture(scope="module")
