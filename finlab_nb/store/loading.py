@@ -47,6 +47,9 @@ _LISTS: Final = {
     "suggestions": f"""
         SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
         ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id""",
+    "applications": """
+        SELECT a.suggestion_id, a.iteration_id FROM suggestions AS s JOIN applications AS a USING (suggestion_id)
+        WHERE s.iteration_id = ? ORDER BY a.rowid""",
 }
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
@@ -136,7 +139,10 @@ def iteration_of(rows: Mapping[str, list[Row]], *, warn: bool = True) -> dict[st
     if "trades" in rows:
         found["trades"] = trades_of(found["iteration_id"], rows["trades"], warn=warn)
         found["equity"] = [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in rows["equity"]]
-        found["suggestions"] = [_suggestion(one, warn=warn) for one in rows["suggestions"]]
+        applied: dict[int, list[str]] = {}
+        for suggestion_id, iteration_id in rows["applications"]:
+            applied.setdefault(suggestion_id, []).append(iteration_id)
+        found["suggestions"] = [_suggestion(one, applied.get(one[0], []), warn=warn) for one in rows["suggestions"]]
     return found
 
 
@@ -152,8 +158,9 @@ def trades_of(
     return found
 
 
-def _suggestion(row: Row, *, warn: bool) -> dict[str, Any]:
+def _suggestion(row: Row, applied: list[str], *, warn: bool) -> dict[str, Any]:
     found = dict(zip(SUGGESTION_FIELDS, row, strict=True))
+    found |= {"applied_iteration_id": applied[0] if applied else None, "applied_iteration_ids": applied}
     where = ("suggestions", found["suggestion_id"], "learning_references")
     found["learning_references"] = _json(*where, found["learning_references"], list, warn=warn)
     return found

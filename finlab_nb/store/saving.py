@@ -53,7 +53,8 @@ _SET_FIELD: Final = {
     field: f"UPDATE iterations SET {field} = ? WHERE iteration_id = ?" for field in ("note", "starred", "archived")
 }
 _TAG_ADDED: Final = "INSERT INTO changes_now VALUES (?, 'tag', ?)"  # of all other changes the triggers know
-_SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
+_SET_STATUS: Final = "UPDATE suggestions SET status = ? WHERE suggestion_id = ?"
+LINK_SUGGESTION: Final = f"{_insert('applications')} ON CONFLICT DO NOTHING"
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
            (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)"""
@@ -165,7 +166,7 @@ def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...
     yield "metrics", [iteration.metrics]
     yield "extra_metrics", iteration.extra_metrics
     yield "given_metrics", iteration.given
-    yield "suggestions", [(*astuple(one), None) for one in iteration.suggestions]
+    yield "suggestions", [astuple(one) for one in iteration.suggestions]
     yield "trades", iteration.trades
     yield "equity", iteration.equity
     yield "tags", [(tag,) for tag in iteration.tags]
@@ -187,7 +188,7 @@ def annotate(
 def set_suggestion_status(
     connection: sqlite3.Connection, suggestion_id: int, status: str, applied_iteration_id: str | None
 ) -> None:
-    """Record what became of a suggestion."""
+    """Record what became of a suggestion, and who applied it; what is known of that stays."""
     if applied_iteration_id is not None:
         _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
     _set_suggestion(connection, "suggestion_id", suggestion_id, status, applied_iteration_id)
@@ -196,8 +197,10 @@ def set_suggestion_status(
 def _set_suggestion(
     connection: sqlite3.Connection, field: str, suggestion_id: int, status: str, applied_iteration_id: str | None
 ) -> None:
-    if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
+    if connection.execute(_SET_STATUS, (status, suggestion_id)).rowcount == 0:
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
+    if applied_iteration_id is not None:
+        connection.execute(LINK_SUGGESTION, (suggestion_id, applied_iteration_id))
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
