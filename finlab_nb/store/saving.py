@@ -54,7 +54,10 @@ _SET_FIELD: Final = {
 }
 _TAG_ADDED: Final = "INSERT INTO changes_now VALUES (?, 'tag', ?)"  # of all other changes the triggers know
 _SET_STATUS: Final = "UPDATE suggestions SET status = ? WHERE suggestion_id = ?"
-LINK_SUGGESTION: Final = f"{_insert('applications')} ON CONFLICT DO NOTHING"
+# Asked before, because an INSERT that does nothing counts as an edit.
+LINK_SUGGESTION: Final = """
+    INSERT INTO applications SELECT ?1, ?2
+    WHERE NOT EXISTS (SELECT 1 FROM applications WHERE suggestion_id = ?1 AND iteration_id = ?2)"""
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
            (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)"""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_record, text
 from finlab_nb.records.days import timestamp_text
 from finlab_nb.records.values import listed, shown, whole
-from finlab_nb.store.interchange import as_stored
+from finlab_nb.store.interchange import as_stored, changes
 from finlab_nb.store.interchange.versions import OLDEST, Reading, Version
 
 _KINDS: Final[Mapping[str, type]] = {
@@ -67,6 +67,7 @@ class ImportedIteration(NamedTuple):
     strategy: ImportedStrategy | None
     applied_iteration_ids: Sequence[Sequence[str]]  # by suggestion
     as_stored: dict[str, Any]  # by field; instead of what the record has
+    changes: changes.Times
 
 
 def checked_strategy(path: str, value: object, reading: Reading) -> ImportedStrategy:
@@ -102,6 +103,7 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
     given = reading.object(path, "iteration", value, version.iteration)
     marked = as_stored.taken(path, "iteration", given, reading)
     given.update({name: NEUTRAL_ITERATION[name] for name in marked if name in NEUTRAL_ITERATION})
+    told = given.pop("changes", None)
     strategy = None
     if not is_original:
         if given["strategy"] is None:
@@ -121,7 +123,8 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
             f"{path}.strategy.strategy_id is {shown(strategy.record.strategy_id)}; "
             f"it must be the strategy_id of the iteration, {shown(record.strategy_id)}"
         )
-    return ImportedIteration(record, strategy, links, marked)
+    times = changes.checked(f"{path}.changes", told, reading, len(links))
+    return ImportedIteration(record, strategy, links, marked, times)
 
 
 def iteration_of_fields(

@@ -1,7 +1,7 @@
 """Whether an iteration or a strategy of an export file is the one that is stored under its id.
 
 Compared is what an iteration was and what it gave, as far as the version of the file has fields for it. Not compared is
-what a researcher writes on it afterwards: note, stars, archive, tags, and what became of the suggestions.
+what changes afterwards: its number, note, stars, archive, tags, and what became of the suggestions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from finlab_nb.store.interchange.versions import V1_2, Version, newer_of
 
 _ITERATION_FIELDS: Final = (
     "strategy_id",
-    "iteration_number",
     "code",
     "timestamp",
     "initial_capital",
@@ -33,7 +32,10 @@ _ITERATION_FIELDS: Final = (
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
 _WRITTEN_AFTERWARDS: Final = ROW_COLUMNS["suggestions"].index("status")  # and all behind it
-_NOT_COMPARED: Final = {"note", "starred", "archived", "tags", "changed_at", "parent_strategy_id"}
+_NOT_COMPARED: Final = {
+    *("iteration_number", "note", "starred", "archived", "tags", "changed_at"),
+    "parent_strategy_id",
+}
 _SAME: Final = 1e-9  # relative
 _ABSENT: Final = object()
 

@@ -15,18 +15,21 @@ from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFo
 from finlab_nb.records import arguments
 from finlab_nb.records.days import now
 from finlab_nb.store.broken_text import fetched
+from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.files import Write, export_path, replacing
 from finlab_nb.store.interchange.json_stream import refuse_if_too_large
 from finlab_nb.store.interchange.rendering import FROM_CURVE, Exported, exported_iteration, exported_strategy
-from finlab_nb.store.interchange.versions import NEWEST, Version, newer_of, oldest_with_room
+from finlab_nb.store.interchange.versions import NEWEST, V1_3, Version, newer_of, oldest_with_room
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
 
 _STRATEGY_OF_ITERATION: Final = "SELECT strategy_id FROM iterations WHERE iteration_id = ?"
 # What follows from the curve may need no room.
-_LATER_COLUMNS: Final = tuple(name for name in NEWEST.iteration.optional if name not in ("as_stored", FROM_CURVE))
-_KNOWN_COLUMNS: Final = f"""
-    SELECT {", ".join(f"{name} IS NOT NULL" for name in _LATER_COLUMNS)} FROM iterations WHERE iteration_id = ?"""
+_LATER: Final = tuple(name for name in NEWEST.iteration.optional if name not in ("as_stored", "changes", FROM_CURVE))
+_KNOWN_LATER: Final = f"""
+    SELECT {", ".join(f"{name} IS NOT NULL" for name in _LATER)},
+        EXISTS (SELECT 1 FROM changes WHERE changes.iteration_id = iterations.iteration_id)
+    FROM iterations WHERE iteration_id = ?"""
 _PARENT_OF_STRATEGY: Final = "SELECT parent_strategy_id FROM strategies WHERE strategy_id = ?"
 
 
@@ -50,10 +53,11 @@ def export_results(
     ids, with_bar = arguments.texts("iteration_ids", iteration_ids), arguments.flag("progress", progress)
     with pool.read() as connection, ProgressBar("export", len(ids), "iteration", shown=with_bar) as bar:
         family = _Family.of(connection, ids)
-        version = _least_version(connection, ids)
+        deleted = changes.deleted(connection)
+        version = V1_3 if deleted else _least_version(connection, ids)
         while True:
             try:
-                _write_file(connection, target, ids, family, version, bar)
+                _write_file(connection, target, ids, deleted, family, version, bar)
             except _NoRoomError as error:
                 bar.update(-bar.n)
                 version = error.needed
@@ -65,8 +69,8 @@ def _least_version(connection: sqlite3.Connection, iteration_ids: Iterable[str])
     """Return the oldest version that has room for the iterations themselves; their rows may need a newer one."""
     known: set[str] = set()
     for iteration_id in iteration_ids:
-        (row,) = connection.execute(_KNOWN_COLUMNS, (iteration_id,))
-        known.update(itertools.compress(_LATER_COLUMNS, row))
+        (row,) = connection.execute(_KNOWN_LATER, (iteration_id,))
+        known.update(itertools.compress((*_LATER, "changes"), row))
     return oldest_with_room("iteration", dict.fromkeys(known))
 
 
@@ -74,12 +78,15 @@ def _write_file(
     connection: sqlite3.Connection,
     target: Path,
     ids: Sequence[str],
+    deleted: Mapping[str, str],
     family: _Family,
     version: Version,
     bar: ProgressBar,
 ) -> None:
     with replacing(target) as write:
         write(_heading(version, len(ids)).encode())
+        if deleted:
+            write(f'"deleted": {json.dumps(deleted, ensure_ascii=False)},\n'.encode())
         if family.ancestors:
             strategies = (family.strategy(connection, one) for one in family.ancestors)
             _write_list(write, "strategies", (_strategy_text(one, version) for one in strategies))

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,60 +16,71 @@ from finlab_nb.records import arguments, new_id
 from finlab_nb.records.tables import TABLES
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, saving
+from finlab_nb.store.broken_text import fetched
+from finlab_nb.store.interchange import merging
 from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, refuse_if_strategy_differs
 from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
-from finlab_nb.store.interchange.staging import Spool, Staging
-from finlab_nb.store.interchange.versions import Version
+from finlab_nb.store.interchange.report import ImportedIds, Outcome
+from finlab_nb.store.interchange.staging import IterationEntry, Spool, Staging
+from finlab_nb.store.interchange.versions import V1_3, newer_of
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
 
 _MODES: Final = ("copy", "merge")
+_DELETED: Final = ("apply", "keep", "revive")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
-_SUGGESTIONS: Final = "SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id"
+_SHOWN: Final = (
+    "SELECT name, iteration_number FROM iterations JOIN strategies USING (strategy_id) WHERE iteration_id = ?"
+)
 
 _log = logging.getLogger(__name__)
 
 
 def import_results(
-    pool: ConnectionPool, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True
-) -> list[str]:
+    pool: ConnectionPool,
+    path: str | os.PathLike[str],
+    mode: str = "copy",
+    *,
+    deleted: str = "apply",
+    progress: bool = True,
+) -> ImportedIds:
     """Store the iterations of an export file; see `StorageManager.import_results`."""
     copy, with_bar = arguments.one_of("mode", mode, _MODES) == "copy", arguments.flag("progress", progress)
+    how = arguments.one_of("deleted", deleted, _DELETED)
     source_path = export_path(path, pool.path)
     with Spool(pool.path.parent) as spool:
         with reading(source_path) as source, ProgressBar("read", source.size, "B", shown=with_bar) as bar:
             staging = Staging.read(source, spool, bar)
-        return store_staged(pool, staging, copy=copy, progress=with_bar)
+        return store_staged(pool, staging, copy=copy, deleted=how, progress=with_bar)
 
 
-def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, progress: bool) -> list[str]:
+def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, deleted: str, progress: bool) -> ImportedIds:
     """Store strategies and iterations in one transaction; return the iterations' ids in the order of the file."""
     same = set() if copy else _iterations_already_stored(pool, staging, progress=progress)
     with (
         saving.writing(pool) as connection,
         ProgressBar("import", len(staging.iterations), "iteration", shown=progress) as bar,
     ):
-        storing = _Storing(connection, staging, copy, same)
-        storing.store_strategies()
-        for path, iteration in staging.iterations_in_order():
-            storing.store_iteration(path, iteration)
-            bar.update()
+        storing = _Storing(connection, staging, copy, deleted, bar)
+        storing.merge_known(same)
+        storing.store_unknown()
         storing.link_suggestions()
         storing.warn()
-    return list(storing.iteration_ids.values())
+        return ImportedIds(storing.ids(), storing.outcomes())
 
 
 def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progress: bool) -> set[str]:
     """Compare with what is stored before the write lock is taken, which thus is held for a shorter time."""
     same: set[str] = set()
     with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
-        for path, iteration in staging.iterations_in_order():
-            if _is_stored(connection, path, iteration, staging.version):
-                same.add(iteration.record.iteration_id)
+        for key in staging.iterations:
+            if _exists(connection, _ITERATION_EXISTS, key):
+                _refuse_if_iteration_differs(connection, staging, key)
+                same.add(key)
             bar.update()
     return same
 
@@ -79,16 +90,80 @@ class _Storing:
     connection: sqlite3.Connection
     staging: Staging
     copy: bool
-    same: set[str]
+    deleted: str
+    bar: ProgressBar
     strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
     iteration_ids: dict[str, str] = field(default_factory=dict)
-    links: list[tuple[int, str]] = field(default_factory=list)  # suggestion, and what applied it as in the file
+    links: list[tuple[str, int, str]] = field(
+        default_factory=list
+    )  # iteration, suggestion, what applied it in the file
     broken: Counter[str] = field(default_factory=Counter)  # by column
+    actions: dict[str, str] = field(default_factory=dict)  # by iteration as in the file
+    changed: dict[str, dict[str, None]] = field(default_factory=dict)  # which fields of it
+    outside: dict[str, Outcome] = field(default_factory=dict)  # iterations that the file names as deleted
 
-    def store_strategies(self) -> None:
+    def merge_known(self, same: set[str]) -> None:
+        """Merge what the store has already, and delete what was deleted elsewhere."""
+        if self.copy:
+            return
+        has_times = newer_of(self.staging.version, V1_3) is self.staging.version
+        for key in self.staging.iterations:
+            if _exists(self.connection, _ITERATION_EXISTS, key):
+                if key not in same:
+                    _refuse_if_iteration_differs(self.connection, self.staging, key)
+                iteration = self.staging.iteration(key)
+                numbers = merging.suggestion_numbers(self.connection, key, iteration)
+                self._tell(key, key, "unchanged", iteration, numbers)
+                for name in merging.merge_annotations(self.connection, iteration, numbers) if has_times else ():
+                    self._note_change(key, name)
+                self.bar.update()
+        deleted = {key: at for key, at in self.staging.deleted.items() if key not in self.staging.iterations}
+        merging.follow_deletions(self.connection, deleted, self.deleted, self._tell_of_deleted)
+
+    def _tell_of_deleted(self, key: str, action: str) -> None:
+        self.outside[key] = self._outcome(key, action)
+
+    def store_unknown(self) -> None:
+        """Store the strategies, and the iterations that the store does not have and that are not to stay deleted."""
+        entries = self.staging.iterations
+        unknown = [key for key in entries if key not in self.iteration_ids]
+        deleted = {} if self.copy else {key: merging.deleted_at(self.connection, key) for key in unknown}
+        left_out = {
+            key
+            for key, at in deleted.items()
+            if at is not None and entries[key].revived_at < at and self.deleted != "revive"
+        }
+        self.actions |= dict.fromkeys(left_out, "left out")
+        wanted = self.staging.ancestors(one.strategy_id for key, one in entries.items() if key not in left_out)
+        self._store_strategies(self.staging.ancestors(entries[key].strategy_id for key in left_out) - wanted)
+        numbers = {} if self.copy else self._renumber(left_out)
+        for key in unknown:
+            if key not in left_out:
+                self._store_iteration(key, numbers.get(key), deleted.get(key))
+            self.bar.update()
+
+    def _renumber(self, left_out: set[str]) -> dict[str, merging.Number]:
+        """Give iterations that are here the numbers that they have got elsewhere, and return those of the others."""
+        by_strategy: dict[str, dict[str, IterationEntry]] = {}
+        for key, entry in self.staging.iterations.items():
+            if key not in left_out:
+                by_strategy.setdefault(entry.strategy_id, {})[key] = entry
+        numbers: dict[str, merging.Number] = {}
+        for strategy_id, entries in by_strategy.items():
+            numbers |= merging.numbers_of(self.connection, strategy_id, entries)
+        here = {key: one for key, one in numbers.items() if key in self.iteration_ids}
+        merging.renumber(self.connection, here)
+        for key, one in here.items():
+            if one.is_other:
+                self._note_change(key, "iteration_number", "renumbered")
+        return numbers
+
+    def _store_strategies(self, unwanted: set[str]) -> None:
         leading_back = []
         for entry, given in self.staging.strategies_parents_first():
             key = given.record.strategy_id
+            if key in unwanted:
+                continue
             known = _exists(self.connection, _STRATEGY_EXISTS, key)
             if known and not self.copy:
                 if not entry.made:
@@ -140,36 +215,46 @@ class _Storing:
         )
         return None
 
-    def store_iteration(self, path: str, iteration: ImportedIteration) -> None:
-        key = iteration.record.iteration_id
-        if not self.copy and self._is_there(path, iteration):
-            self.iteration_ids[key] = key
-            return
-        self.iteration_ids[key] = own = new_id() if self.copy else key
-        strategy_id = self.strategy_ids[iteration.record.strategy_id]
+    def _store_iteration(self, key: str, number: merging.Number | None, deleted_at: str | None) -> None:
+        entry, iteration = self.staging.iterations[key], self.staging.iteration(key)
+        own, marked = new_id() if self.copy else key, dict(iteration.as_stored)
+        strategy_id = self.strategy_ids[entry.strategy_id]
         stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id)
-        with _named(f"{path}."):
-            saving.insert_iteration(self.connection, stored, iteration.as_stored)
-        for table in {name if name in TABLES else "iterations" for name in iteration.as_stored}:
+        if number is not None and number.is_other:
+            stored = replace(stored, iteration_number=number.number)
+            marked.pop("iteration_number", None)
+        with _named(f"{entry.path}."):
+            saving.insert_iteration(self.connection, stored, marked)
+        for table in {name if name in TABLES else "iterations" for name in marked}:
             self._count_broken(table, own)
-        if any(iteration.applied_iteration_ids):
-            suggestions = (suggestion for (suggestion,) in self.connection.execute(_SUGGESTIONS, (own,)))
-            links = zip(suggestions, iteration.applied_iteration_ids, strict=True)
-            self.links.extend((suggestion, other) for suggestion, others in links for other in others)
+        numbers = merging.suggestion_numbers(self.connection, own, iteration)
+        if number is not None:
+            times = merging.times_in_store(iteration, numbers)
+            merging.note_arrival(self.connection, key, times, number, deleted_at)
+        self._tell(key, own, "added", iteration, numbers)
+        if number is not None and number.is_other:
+            self._note_change(key, "iteration_number", "renumbered")
 
-    def _is_there(self, path: str, iteration: ImportedIteration) -> bool:
-        if iteration.record.iteration_id in self.same:
-            return _exists(self.connection, _ITERATION_EXISTS, iteration.record.iteration_id)
-        return _is_stored(self.connection, path, iteration, self.staging.version)
+    def _tell(self, key: str, own: str, action: str, iteration: ImportedIteration, numbers: Sequence[int]) -> None:
+        self.iteration_ids[key], self.actions[key] = own, action
+        links = zip(numbers, iteration.applied_iteration_ids, strict=True)
+        self.links.extend((key, suggestion, other) for suggestion, others in links for other in others)
+
+    def _note_change(self, key: str, name: str, action: str = "updated") -> None:
+        self.changed.setdefault(key, {})[name] = None
+        if self.actions[key] != "added" or action == "renumbered":
+            self.actions[key] = action
 
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
-        for suggestion_id, applied in self.links:
+        for key, suggestion_id, applied in self.links:
             target = self.iteration_ids.get(applied)
             if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
                 target = applied
             if target is not None:
-                self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target))
+                added = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
+                if added and self.actions[key] != "added":
+                    self._note_change(key, "suggestions")
 
     def _count_broken(self, table: str, owner: str) -> None:
         self.broken.update(check.broken_values(self.connection, TABLES[table], owner))
@@ -183,6 +268,24 @@ class _Storing:
                 "store.check() lists them",
                 BadDataWarning,
             )
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what became of each iteration, in the order of the file."""
+        return [*(self._outcome(key, self.actions[key]) for key in self.staging.iterations), *self.outside.values()]
+
+    def ids(self) -> list[str]:
+        """Return the ids of the iterations as they are stored, in the order of the file."""
+        return [self.iteration_ids[key] for key in self.staging.iterations if key in self.iteration_ids]
+
+    def _outcome(self, key: str, action: str) -> Outcome:
+        own = self.iteration_ids.get(key, key)
+        rows = fetched(self.connection, _SHOWN, (own,))
+        if not rows:  # it is left out
+            entry = self.staging.iterations[key]
+            strategy: ImportedStrategy = self.staging.spool.get(self.staging.strategies[entry.strategy_id].place)
+            rows = [(strategy.as_stored.get("name", strategy.record.name), entry.number)]
+        ((name, number),) = rows
+        return Outcome(own, name, number, action, ", ".join(self.changed.get(key, ())))
 
 
 @contextlib.contextmanager
@@ -200,10 +303,6 @@ def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 
-def _is_stored(connection: sqlite3.Connection, path: str, iteration: ImportedIteration, version: Version) -> bool:
-    """Tell whether the store has the iteration; one that has the id but differs is refused."""
-    if not _exists(connection, _ITERATION_EXISTS, iteration.record.iteration_id):
-        return False
-    stored = exported_iteration(connection, iteration.record.iteration_id)
-    refuse_if_iteration_differs(path, iteration, stored, version)
-    return True
+def _refuse_if_iteration_differs(connection: sqlite3.Connection, staging: Staging, key: str) -> None:
+    stored = exported_iteration(connection, key)
+    refuse_if_iteration_differs(staging.iterations[key].path, staging.iteration(key), stored, staging.version)

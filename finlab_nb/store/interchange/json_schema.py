@@ -11,6 +11,8 @@ from typing import Any, Final, TypeAlias
 
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, Kind, Rule
 from finlab_nb.store.interchange import as_stored
+from finlab_nb.store.interchange.changes import FIELDS as CHANGES
+from finlab_nb.store.interchange.changes import ITEMISED
 from finlab_nb.store.interchange.versions import NEWEST, OLDEST, Version
 
 _Schema: TypeAlias = dict[str, Any]
@@ -36,10 +38,23 @@ _DEFINITIONS: Final = {
 }
 _NAMES: Final = {"trades": "trade", "equity": "equity_point", "suggestions": "suggestion"}
 _APPLIED: Final = "applied_iteration_ids"
-_LINKS: Final[_Schema] = {
-    "description": "All iterations that applied it, in this order, whatever its status is.",
-    "type": ["array", "null"],
-    "items": {"type": "string", "minLength": 1},
+_MOMENTS: Final[_Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+# What is no column.
+_FURTHER: Final[dict[str, _Schema]] = {
+    _APPLIED: {
+        "description": "All iterations that applied it, in this order, whatever its status is.",
+        "type": ["array", "null"],
+        "items": {"type": "string", "minLength": 1},
+    },
+    "changes": {
+        "description": "When each annotation was last changed, in ISO 8601; what is not named is as it was saved. "
+        "A tag that is named here but not among the tags was removed, a suggestion is named by its place, from 0, and "
+        "`revived` is when the iteration came back after it was deleted.",
+        "type": ["object", "null"],
+        "properties": {name: _MOMENTS if name in ITEMISED else {"type": "string"} for name in CHANGES},
+        "additionalProperties": False,
+    },
+    "deleted": _MOMENTS | {"description": "When iterations were deleted that the store had, by iteration_id."},
 }
 _STORED_VALUE: Final[_Schema] = {
     "description": "A value as SQLite holds it. A number with a point or an exponent is REAL, another one INTEGER.",
@@ -81,7 +96,8 @@ def json_schema(version: Version = NEWEST) -> _Schema:
         properties = definitions[_NAMES.get(kind, kind)]["properties"]
         for name in version.fields(kind).optional:
             if name != "as_stored":
-                properties[name] = _LINKS if name == _APPLIED else _optional(table.column(name).rule)
+                properties[name] = _FURTHER.get(name) or _optional(table.column(name).rule)
+    schema["properties"] |= {name: _FURTHER[name] for name in version.heading.optional if name in _FURTHER}
     for kind in ("strategy", "iteration"):
         _add_as_stored(definitions[kind], kind, version)
     return schema

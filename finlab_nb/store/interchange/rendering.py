@@ -17,14 +17,14 @@ from finlab_nb.errors import StorageError
 from finlab_nb.records.tables import TRADE_FIELDS
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
-from finlab_nb.store.interchange import as_stored
+from finlab_nb.store.interchange import as_stored, changes
 from finlab_nb.store.interchange.codec import (
     NEUTRAL_ITERATION,
     NEUTRAL_STRATEGY,
     iteration_of_fields,
     strategy_of_fields,
 )
-from finlab_nb.store.interchange.versions import NEWEST, Version, oldest_with_room
+from finlab_nb.store.interchange.versions import NEWEST, V1_3, Version, newer_of, oldest_with_room
 
 _ROW: Final = "SELECT rowid FROM {table} WHERE {key} = ?"
 FROM_CURVE: Final = "periods_per_year"  # which follows from the curve unless it is told
@@ -76,7 +76,13 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
         (*row[1:], *as_stored.links(ids)) for row, ids in zip(rows["suggestions"], applied, strict=True)
     ]
     _tell_links(value["suggestions"])
-    return _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
+    exported = _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
+    places = {str(row[0]): str(place) for place, row in enumerate(rows["suggestions"])}
+    times = changes.with_suggestions(changes.known(connection, iteration_id), places)
+    if not times:
+        return exported
+    told = exported.value | {"changes": changes.written(times)}
+    return exported._replace(value=told, version=newer_of(exported.version, V1_3))
 
 
 def _tell_links(suggestions: list[_Fields]) -> None:

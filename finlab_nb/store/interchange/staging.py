@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
@@ -19,6 +19,7 @@ from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration, Strategy, strategy_record, text
 from finlab_nb.records.days import timestamp_text
 from finlab_nb.records.values import shown, whole
+from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.codec import (
     ImportedIteration,
     ImportedStrategy,
@@ -69,14 +70,26 @@ class StrategyEntry(NamedTuple):
     made: bool  # from the code of an iteration that came without its strategy
 
 
+class IterationEntry(NamedTuple):
+    """Where an iteration of the file is found again, and what decides whether and by which number it is stored."""
+
+    path: str
+    place: int
+    strategy_id: str
+    number: Any
+    numbered_at: str
+    revived_at: str
+
+
 @dataclass(slots=True)
 class Staging:
-    """What an export file holds: strategies by id, and the places of the iterations in the order of the file."""
+    """What an export file holds: strategies and iterations by id, in the order of the file, and what was deleted."""
 
     spool: Spool
     version: Version = NEWEST
     strategies: dict[str, StrategyEntry] = field(default_factory=dict)
-    iterations: dict[str, int] = field(default_factory=dict)
+    iterations: dict[str, IterationEntry] = field(default_factory=dict)
+    deleted: dict[str, str] = field(default_factory=dict)
     numbers: set[tuple[str, object]] = field(default_factory=set)
 
     @classmethod
@@ -106,10 +119,19 @@ class Staging:
             for entry in reversed(line):
                 yield entry, self.spool.get(entry.place)
 
-    def iterations_in_order(self) -> Iterator[tuple[str, ImportedIteration]]:
-        """Yield the iterations, without their strategies, with their JSON paths."""
-        for i, place in enumerate(self.iterations.values()):
-            yield f"$.iterations[{i}]", self.spool.get(place)
+    def iteration(self, iteration_id: str) -> ImportedIteration:
+        """Return an iteration, without its strategy."""
+        found: ImportedIteration = self.spool.get(self.iterations[iteration_id].place)
+        return found
+
+    def ancestors(self, strategy_ids: Iterable[str | None]) -> set[str]:
+        """Return strategies of the file, and those that they descend from."""
+        found: set[str] = set()
+        for ancestor in strategy_ids:
+            while ancestor in self.strategies and ancestor not in found:
+                found.add(ancestor)
+                ancestor = self.strategies[ancestor].parent
+        return found
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +155,7 @@ class Staging:
                     bar.update(source.bytes_read() - bar.n)
             else:
                 found[key] = stream.value(path)
-                _check_heading(path, key, found[key], reading)
+                self._take_heading(path, key, found[key], reading)
         stream.end()
         for key in reading.version.heading.required:
             if key not in found:
@@ -146,6 +168,16 @@ class Staging:
         self.version = reading.version
         reading.warn()
 
+    def _take_heading(self, path: str, key: str, value: object, reading: Reading) -> None:
+        if key == "export_timestamp":
+            timestamp_text(path, text(path, value))
+        elif key == "iteration_count":
+            whole(path, value, 0)
+        elif key == "format_version":
+            reading.begin(path, value)
+        elif key == "deleted" and value is not None:
+            self.deleted = changes.moments(path, value)
+
     def _add_iteration(self, path: str, iteration: ImportedIteration) -> None:
         record, strategy = iteration.record, iteration.strategy
         if record.iteration_id in self.iterations:
@@ -156,7 +188,13 @@ class Staging:
                 f"{path}.iteration_number is {shown(number)}; an iteration of this strategy before it has this number"
             )
         self.numbers.add((record.strategy_id, number))
-        self.iterations[record.iteration_id] = self.spool.put(iteration._replace(strategy=None))
+        self.iterations[record.iteration_id] = IterationEntry(
+            path,
+            self.spool.put(iteration._replace(strategy=None)),
+            record.strategy_id,
+            number,
+            *(iteration.changes.get((name, ""), "") for name in ("iteration_number", "revived")),
+        )
         if strategy is not None:
             self._add_strategy(f"{path}.strategy", strategy)
         elif record.strategy_id not in self.strategies:
@@ -186,15 +224,6 @@ class Staging:
                 line.add(ancestor)
                 ancestor = self.strategies[ancestor].parent
             sound |= line
-
-
-def _check_heading(path: str, key: str, value: object, reading: Reading) -> None:
-    if key == "export_timestamp":
-        timestamp_text(path, text(path, value))
-    elif key == "iteration_count":
-        whole(path, value, 0)
-    elif key == "format_version":
-        reading.begin(path, value)
 
 
 def _strategy_of(iteration: Iteration) -> Strategy:

@@ -168,7 +168,8 @@ V1_2: Final = V1_1.plus(
     trades=("trade_return", "fees", "mae", "mfe", "multiplier", "entry_reason", "exit_reason", "extra"),
 )
 # All iterations that applied a suggestion, whatever became of it; before, one that was applied could name one of them.
-V1_3: Final = V1_2.plus("1.3", suggestions=("applied_iteration_ids",))
+# When annotations were changed, and which iterations were deleted.
+V1_3: Final = V1_2.plus("1.3", heading=("deleted",), iteration=("changes",), suggestions=("applied_iteration_ids",))
 
 VERSIONS: Final = (V1_0, V1_1, V1_2, V1_3)
 OLDEST: Final = VERSIONS[0]

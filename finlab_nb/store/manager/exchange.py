@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finlab_nb.store.manager.base import Base
 from finlab_nb.store.statistics import timed
+
+if TYPE_CHECKING:
+    from finlab_nb.store.interchange.report import ImportedIds
 
 
 class Exchange(Base):
@@ -65,7 +69,14 @@ class Exchange(Base):
         return interchange.export_results(self.pool, iteration_ids, path, progress=progress)
 
     @timed
-    def import_results(self, path: str | os.PathLike[str], mode: str = "copy", *, progress: bool = True) -> list[str]:
+    def import_results(
+        self,
+        path: str | os.PathLike[str],
+        mode: str = "copy",
+        *,
+        deleted: str = "apply",
+        progress: bool = True,
+    ) -> ImportedIds:
         """Store the iterations of an export file, all of them or none, and return their ids in the order of the file.
 
         The whole file is checked before anything is written. Files of every format 1.x are accepted. Fields that a
@@ -113,4 +124,4 @@ class Exchange(Base):
         """
         from finlab_nb.store import interchange
 
-        return interchange.import_results(self.pool, path, mode, progress=progress)
+        return interchange.import_results(self.pool, path, mode, deleted=deleted, progress=progress)
