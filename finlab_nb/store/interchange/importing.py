@@ -232,6 +232,8 @@ class _Storing:
             times = merging.times_in_store(iteration, numbers)
             merging.note_arrival(self.connection, key, times, number, deleted_at)
         self._tell(key, own, "added", iteration, numbers)
+        if deleted_at is not None:
+            self.changed[key] = {"revived": None}
         if number is not None and number.is_other:
             self._note_change(key, "iteration_number", "renumbered")
 
