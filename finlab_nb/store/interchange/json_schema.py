@@ -36,11 +36,7 @@ _DEFINITIONS: Final = {
 }
 _NAMES: Final = {"trades": "trade", "equity": "equity_point", "suggestions": "suggestion"}
 _APPLIED: Final = "applied_iteration_ids"
-_LINKS: Final[_Schema] = {
-    "description": "All iterations that applied it, in this order, whatever its status is.",
-    "type": ["array", "null"],
-    "items": {"type": "string", "minLength": 1},
-}
+_LINKS: Final[_Schema] = {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}}
 _STORED_VALUE: Final[_Schema] = {
     "description": "A value as SQLite holds it. A number with a point or an exponent is REAL, another one INTEGER.",
     "anyOf": [
