@@ -83,7 +83,7 @@ def iteration_rows(
 ) -> dict[str, list[Row]]:
     """Return the stored rows of an iteration by table, in the order in which `load_iteration` gives them.
 
-    They lack the owner and, apart from suggestions, the row number.
+    They lack the owner and, apart from suggestions, the row number; these end with the iterations that applied them.
     """
     rows = fetched(connection, _ITERATION, (iteration_id,), on_broken=on_broken)
     if not rows:
@@ -96,6 +96,10 @@ def iteration_rows(
             found[table] = [row + _UNKNOWN for row in common]
         else:
             found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
+    applied: dict[int, list[str]] = {}
+    for suggestion_id, applying in found.pop("applications"):
+        applied.setdefault(suggestion_id, []).append(applying)
+    found["suggestions"] = [(*row, applied.get(row[0], [])) for row in found["suggestions"]]
     return found
 
 
@@ -139,10 +143,7 @@ def iteration_of(rows: Mapping[str, list[Row]], *, warn: bool = True) -> dict[st
     if "trades" in rows:
         found["trades"] = trades_of(found["iteration_id"], rows["trades"], warn=warn)
         found["equity"] = [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in rows["equity"]]
-        applied: dict[int, list[str]] = {}
-        for suggestion_id, iteration_id in rows["applications"]:
-            applied.setdefault(suggestion_id, []).append(iteration_id)
-        found["suggestions"] = [_suggestion(one, applied.get(one[0], []), warn=warn) for one in rows["suggestions"]]
+        found["suggestions"] = [_suggestion(one, warn=warn) for one in rows["suggestions"]]
     return found
 
 
@@ -158,8 +159,9 @@ def trades_of(
     return found
 
 
-def _suggestion(row: Row, applied: list[str], *, warn: bool) -> dict[str, Any]:
-    found = dict(zip(SUGGESTION_FIELDS, row, strict=True))
+def _suggestion(row: Row, *, warn: bool) -> dict[str, Any]:
+    *columns, applied = row
+    found = dict(zip(SUGGESTION_FIELDS, columns, strict=True))
     found |= {"applied_iteration_id": applied[0] if applied else None, "applied_iteration_ids": applied}
     where = ("suggestions", found["suggestion_id"], "learning_references")
     found["learning_references"] = _json(*where, found["learning_references"], list, warn=warn)

@@ -273,7 +273,7 @@ def test_as_stored_links_that_are_no_list_are_named(store: fl.StorageManager, tm
     file = exported(store, [run], path) | {"format_version": "1.3"}
     file["iterations"][0]["as_stored"]["suggestions"][0]["applied_iteration_ids"] = "i"
     path.write_text(json.dumps(file))
-    with pytest.raises(ValueError, match=r"as_stored\.suggestions\[0\]\.applied_iteration_ids is 'i'; it must be a li"):
+    with pytest.raises(ValueError, match=r"as_stored\.suggestions\[0\]\.applied_iteration_ids is 'i' \(str\); it must"):
         store.import_results(path)
 
 

@@ -192,6 +192,26 @@ def test_the_stored_export_of_1_1_imports(store: fl.StorageManager, mode: str) -
 
 
 @pytest.mark.parametrize("mode", ["copy", "merge"])
+def test_the_stored_export_of_1_3_imports(store: fl.StorageManager, mode: str) -> None:
+    with pytest.warns(fl.BadDataWarning, match=r"suggestions\.priority \(1\)"):
+        third, first, odd, second = ids = store.import_results(DATA / "export_1_3.json.gz", mode)
+    assert (ids == ["i-third", "i-first", "i-odd", "i-second"]) is (mode == "merge")
+    found = [
+        (one["description"], one["status"], one["applied_iteration_ids"])
+        for run in (first, odd)
+        for one in store.load_iteration(run)["suggestions"]
+    ]
+    assert found == [
+        ("applied by two", "applied", [second, third]),
+        ("applied by one", "applied", [second]),
+        ("applied by hand", "applied", []),
+        ("applied, then rejected", "rejected", [second]),
+        ("open", "open", []),
+        ("urgent", "applied", [second, third]),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["copy", "merge"])
 def test_the_stored_export_of_1_2_imports(store: fl.StorageManager, mode: str) -> None:
     with pytest.warns(fl.BadDataWarning, match="break today's rules and are stored as they were") as caught:
         ids = store.import_results(DATA / "export_1_2.json.gz", mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finlab_nb as fl
+from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.interchange import json_schema
 from finlab_nb.store.interchange.report import ImportedIds
 
@@ -72,7 +74,7 @@ def copies(tmp_path: Path) -> Iterator[Copies]:
 
 def query(store: fl.StorageManager, statement: str) -> list[tuple[Any, ...]]:
     with store.pool.read() as connection:
-        return connection.execute(statement).fetchall()
+        return fetched(connection, statement)
 
 
 def all_ids(store: fl.StorageManager) -> list[str]:
@@ -321,12 +323,36 @@ def test_what_was_changed_after_it_was_deleted_elsewhere_stays_and_comes_back(co
     copies.mine.delete_iteration(copies.run)
     later()
     copies.yours.annotate(copies.run, note="still needed")
-    left_out = copies.merge(copies.yours, copies.mine)  # before you know that it was deleted
-    assert (left_out, all_ids(copies.mine)) == ([], [])
     assert outcome(copies.merge(copies.mine, copies.yours)) == [(copies.run, 1, "kept", "")]
     assert outcome(copies.merge(copies.yours, copies.mine)) == [(copies.run, 1, "added", "revived")]
     copies.both_ways()
     assert copies.mine.load_iteration(copies.run)["note"] == "still needed"
+
+
+def test_what_was_deleted_before_it_was_changed_elsewhere_stays_deleted_if_that_copy_merges_first(
+    copies: Copies,
+) -> None:
+    copies.mine.delete_iteration(copies.run)
+    later()
+    copies.yours.annotate(copies.run, note="still needed")
+    later()
+    for _ in range(2):
+        assert outcome(copies.merge(copies.yours, copies.mine)) == [(copies.run, 1, "left out", "")]
+    assert outcome(copies.merge(copies.mine, copies.yours)) == [(copies.run, 1, "deleted", "")]
+    copies.both_ways()
+
+
+def test_copies_that_merge_each_other_at_the_same_time_agree_when_they_meet_again(copies: Copies) -> None:
+    mine, yours = (store.save_iteration(copies.strategy) for store in (copies.mine, copies.yours))
+    copies.mine.delete_iteration(copies.run)
+    later()
+    copies.yours.annotate(copies.run, note="still needed")
+    files = [copies.exported(store) for store in (copies.mine, copies.yours)]
+    for store, file in zip((copies.yours, copies.mine), files, strict=True):
+        later()
+        store.import_results(file, "merge")
+    copies.both_ways()
+    assert all_ids(copies.mine) == [mine, yours]
 
 
 def test_what_was_changed_before_it_was_deleted_elsewhere_is_deleted(copies: Copies) -> None:
@@ -508,3 +534,166 @@ def test_a_merge_that_fails_changes_nothing(copies: Copies) -> None:
         assert rows(copies.yours) != before
         raise RuntimeError
     assert rows(copies.yours) == before
+
+
+# A model ------------------------------------------------------------------------------------------------------------
+
+
+class Side:
+    """One copy, and what it holds by the rules, in plain Python: fields with the time of their newest change."""
+
+    def __init__(self, store: fl.StorageManager) -> None:
+        self.store = store
+        self.runs: dict[str, dict[Any, tuple[int, Any]]] = {}
+        self.links: dict[str, tuple[set[str], ...]] = {}
+        self.deleted: dict[str, int] = {}
+
+    def save(self, strategy: str, at: int, tried: tuple[str, int] | None) -> str:
+        applies = [] if tried is None else [suggestion(self.store, *tried)]
+        suggestions = [{"priority": one, "description": one} for one in ("low", "high")]
+        run = self.store.save_iteration(
+            strategy, tags=["saved"], suggestions=suggestions, applies=applies, metrics={"sharpe_ratio": at / 7}
+        )
+        values = {"note": None, "starred": False, "archived": False, ("tag", "saved"): True, 0: "open", 1: "open"}
+        self.runs[run] = {name: (0, value) for name, value in values.items()} | {"sharpe": (0, at / 7)}
+        self.links[run] = (set(), set())
+        if tried is not None:
+            self.apply(tried, run, at)
+        return run
+
+    def apply(self, tried: tuple[str, int], run: str, at: int) -> None:
+        self.change(tried[0], tried[1], "applied", at)
+        self.links[tried[0]][tried[1]].add(run)
+
+    def change(self, run: str, name: Any, value: Any, at: int) -> None:
+        default = False if isinstance(name, tuple) else None
+        if self.runs[run].get(name, (0, default))[1] != value:
+            self.runs[run][name] = (at, value)
+
+    def delete(self, run: str, at: int, deleted: int) -> None:
+        del self.runs[run], self.links[run]
+        self.deleted[run] = deleted
+        for other, both in self.links.items():
+            for place, links in enumerate(both):
+                if run in links:
+                    links.remove(run)
+                    if not links and self.runs[other][place][1] == "applied":
+                        self.runs[other][place] = (at, "open")
+
+    def take(self, other: Side, at: int) -> None:
+        """Merge all of another copy."""
+        gone = {}
+        for run in self.runs.keys() & other.runs.keys():
+            mine, theirs = self.runs[run], other.runs[run]
+            for name in theirs:
+                mine[name] = max(mine.get(name, (-1, None)), theirs[name], key=lambda one: one[0])
+        for run, deleted in other.deleted.items():
+            newest = max((time for time, _ in self.runs.get(run, {}).values()), default=0)
+            if run in self.runs and newest > deleted:
+                self.runs[run]["revived"] = max(self.runs[run].get("revived", (0, None)), (newest, None))
+            elif run in self.runs:
+                gone[run] = deleted
+            else:
+                self.deleted[run] = max(deleted, self.deleted.get(run, 0))
+        for run in other.runs.keys() - self.runs.keys():
+            if run in self.deleted and other.runs[run].get("revived", (0, None))[0] < self.deleted[run]:
+                if max(time for time, _ in other.runs[run].values()) > self.deleted[run]:
+                    self.deleted[run] = at
+            else:
+                self.deleted.pop(run, None)
+                self.runs[run], self.links[run] = dict(other.runs[run]), (set(), set())
+        for run in self.runs.keys() & other.runs.keys():
+            for mine_links, their_links in zip(self.links[run], other.links[run], strict=True):
+                mine_links |= their_links & self.runs.keys()
+        for run, deleted in gone.items():
+            self.delete(run, at, deleted)
+
+    def check(self) -> None:
+        found = book(self.store)
+        del found["changes"]
+        assert found.keys() == self.runs.keys()
+        for run, wanted in self.runs.items():
+            values = {name: value for name, (_, value) in wanted.items()}
+            one = found[run]
+            assert [one["note"], one["starred"], one["archived"]] == [values[name] for name in list(values)[:3]]
+            assert one["tags"] == sorted(name[1] for name in values if isinstance(name, tuple) and values[name])
+            suggested = {suggested["priority"]: suggested for suggested in one["suggestions"]}
+            for place, priority in enumerate(("high", "low")):
+                assert suggested[priority]["status"] == values[place]
+                assert suggested[priority]["applied_iteration_ids"] == sorted(self.links[run][place])
+            assert one["metrics"]["sharpe_ratio"] == values["sharpe"]
+
+
+OPERATIONS = ("save", "apply", "note", "starred", "archived", "tag", "status", "delete", "merge", "both ways")
+STEPS = st.lists(st.tuples(st.sampled_from(OPERATIONS), st.booleans(), st.integers(0, 99)), max_size=30)
+
+
+def work_apart(folder: Path, steps: list[tuple[str, bool, int]]) -> None:
+    """Do steps on two copies, and compare them with the rules and in the end with each other."""
+    with fl.StorageManager(folder / "mine.db") as mine:
+        strategy = mine.save_strategy_version("momentum", "code")
+        first = Side(mine)
+        first.save(strategy, 1, None)
+        second = Side(copied(mine, folder / "yours.db"))
+        second.runs = {run: dict(fields) for run, fields in first.runs.items()}
+        second.links = {run: (set(), set()) for run in first.runs}
+        saved = set(first.runs)
+        with second.store:
+            at = 1
+            for kind, is_mine, number in [*steps, ("both ways", True, 0)]:
+                later()
+                at += 1
+                side, other = (first, second) if is_mine else (second, first)
+                for source, target in {"merge": [(other, side)], "both ways": [(other, side), (side, other)]}.get(
+                    kind, []
+                ):
+                    later()
+                    at += 1
+                    path = source.store.export_results(all_ids(source.store), folder / "a.json")
+                    target.store.import_results(path, "merge")
+                    target.take(source, at)
+                    target.check()
+                work(side, strategy, kind, number, at)
+                saved |= side.runs.keys()
+            assert book(mine) == book(second.store)
+    assert saved == first.runs.keys() | first.deleted.keys()
+
+
+def work(side: Side, strategy: str, kind: str, number: int, at: int) -> None:
+    runs = sorted(side.runs)
+    if kind == "save" or (kind == "apply" and not runs):
+        side.save(strategy, at, None)
+    if kind in ("merge", "both ways", "save") or not runs:
+        return
+    run, place = runs[number % len(runs)], number % 2
+    if kind == "apply":
+        side.save(strategy, at, (run, place))
+    elif kind == "delete":
+        side.store.delete_iteration(run)
+        side.delete(run, at, at)
+    elif kind == "tag":
+        tag = ("saved", "a", "b")[number % 3]
+        side.store.annotate(run, **{"add_tags" if number % 5 else "remove_tags": tag})
+        side.change(run, ("tag", tag), bool(number % 5), at)
+    elif kind == "status":
+        status = ("open", "applied", "rejected")[number % 3]
+        side.store.set_suggestion_status(suggestion(side.store, run, place), status)
+        side.change(run, place, status, at)
+    else:
+        value = f"note {number % 4}" if kind == "note" else bool(number % 3)
+        side.store.annotate(run, **{kind: value})
+        side.change(run, kind, value, at)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(steps=STEPS)
+def test_whatever_two_people_do_apart_their_copies_become_one_book(
+    steps: list[tuple[str, bool, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    work_apart(tmp_path_factory.mktemp("copies"), steps)
+
+
+def test_a_month_of_work_apart_becomes_one_book(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    work_apart(tmp_path, [(chance.choice(OPERATIONS), chance.random() < 0.5, chance.randrange(100)) for _ in range(60)])

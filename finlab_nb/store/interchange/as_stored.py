@@ -5,7 +5,8 @@ of the same name is null, so that no value is told twice:
 
 - For a field that is a column (code, timestamp, ...) it holds the stored value.
 - For a field that is a table (metrics, extra_metrics, trades, equity, suggestions, tags) it holds all rows of the
-  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them.
+  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. Suggestions have
+  the first iteration that applied them as applied_iteration_id, and all, where there are more, as applied_iteration_ids.
 
 A stored value is null, a whole number, another number (with a decimal point or an exponent) or text. What JSON cannot
 hold is an object: ``{"type": "blob", "base64": ...}``, ``{"type": "text", "base64": ...}`` for text that is no UTF-8,
@@ -21,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES
-from finlab_nb.records.values import shown
+from finlab_nb.records.values import listed, shown
 from finlab_nb.store.broken_text import BrokenText, Row, decoded
 from finlab_nb.store.interchange.versions import NEWEST, Reading, Version
 
@@ -136,11 +137,7 @@ def _rows(path: str, table: str, value: object, reading: Reading) -> list[tuple[
 
 
 def _several(path: str, value: object) -> tuple[Any, ...] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise ValueError(f"{path} is {shown(value)}; it must be a list")
-    return tuple(_value(f"{path}[{i}]", one) for i, one in enumerate(value))
+    return None if value is None else tuple(_value(f"{path}[{i}]", one) for i, one in enumerate(listed(path, value)))
 
 
 def _value(path: str, value: object) -> Any:

@@ -42,6 +42,11 @@ def deleted(connection: sqlite3.Connection) -> dict[str, str]:
     return {one: at for one, at in fetched(connection, _DELETED) if isinstance(one, str)}
 
 
+def newest(times: Times) -> str:
+    """Return when an iteration was last changed by a person: not by a merge that gave it another number."""
+    return max((at for (field, _), at in times.items() if field != "iteration_number"), default="")
+
+
 def with_suggestions(times: Times, names: Mapping[str, str]) -> Times:
     """Return the times with other names for the suggestions; of those without one nothing is told."""
     return {

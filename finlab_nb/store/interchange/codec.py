@@ -185,13 +185,9 @@ def _numbers_of(path: str, metrics: Mapping[str, object]) -> dict[str, object]:
 
 def _applied(path: str, suggestion: Mapping[str, Any]) -> Sequence[str]:
     """Return all iterations that applied a suggestion, as one or both of its fields name them."""
-    found: dict[str, None] = {}
-    if (first := suggestion.get("applied_iteration_id")) is not None:
-        field = f"{path}applied_iteration_id"
-        if suggestion.get("status") != "applied":
-            raise ValueError(f"{field} is {shown(first)}; it goes with the status 'applied' only")
-        found[text(field, first, empty=False)] = None
-    if (several := suggestion.get("applied_iteration_ids")) is not None:
-        field = f"{path}applied_iteration_ids"
-        found |= {text(f"{field}[{i}]", one, empty=False): None for i, one in enumerate(listed(field, several))}
-    return tuple(found)
+    field, first, several = f"{path}applied_iteration_id", *map(suggestion.get, as_stored.LINKS)
+    if first is not None and suggestion.get("status") != "applied":
+        raise ValueError(f"{field} is {shown(first)}; it goes with the status 'applied' only")
+    given = {} if first is None else {field: first}
+    given |= {f"{field}s[{i}]": one for i, one in enumerate(listed(f"{field}s", [] if several is None else several))}
+    return tuple(dict.fromkeys(text(where, one, empty=False) for where, one in given.items()))

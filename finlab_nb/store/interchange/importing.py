@@ -69,6 +69,9 @@ def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, deleted:
         storing.merge_known(same)
         storing.store_unknown()
         storing.link_suggestions()
+        merging.delete(
+            connection, storing.gone
+        )  # after that, so that a suggestion keeps the state that another link gives it
         storing.warn()
         return ImportedIds(storing.ids(), storing.outcomes())
 
@@ -101,9 +104,10 @@ class _Storing:
     actions: dict[str, str] = field(default_factory=dict)  # by iteration as in the file
     changed: dict[str, dict[str, None]] = field(default_factory=dict)  # which fields of it
     outside: dict[str, Outcome] = field(default_factory=dict)  # iterations that the file names as deleted
+    gone: dict[str, str] = field(default_factory=dict)
 
     def merge_known(self, same: set[str]) -> None:
-        """Merge what the store has already, and delete what was deleted elsewhere."""
+        """Merge what the store has already, and decide what is deleted because it was elsewhere."""
         if self.copy:
             return
         has_times = newer_of(self.staging.version, V1_3) is self.staging.version
@@ -118,7 +122,7 @@ class _Storing:
                     self._note_change(key, name)
                 self.bar.update()
         deleted = {key: at for key, at in self.staging.deleted.items() if key not in self.staging.iterations}
-        merging.follow_deletions(self.connection, deleted, self.deleted, self._tell_of_deleted)
+        self.gone = merging.iterations_to_delete(self.connection, deleted, self.deleted, self._tell_of_deleted)
 
     def _tell_of_deleted(self, key: str, action: str) -> None:
         self.outside[key] = self._outcome(key, action)
@@ -134,6 +138,9 @@ class _Storing:
             if at is not None and entries[key].revived_at < at and self.deleted != "revive"
         }
         self.actions |= dict.fromkeys(left_out, "left out")
+        for key in left_out:
+            if self.deleted == "apply" and entries[key].changed_at > str(deleted[key]):
+                merging.confirm_deletion(self.connection, key, entries[key].changed_at)
         wanted = self.staging.ancestors(one.strategy_id for key, one in entries.items() if key not in left_out)
         self._store_strategies(self.staging.ancestors(entries[key].strategy_id for key in left_out) - wanted)
         numbers = {} if self.copy else self._renumber(left_out)

@@ -41,11 +41,7 @@ _APPLIED: Final = "applied_iteration_ids"
 _MOMENTS: Final[_Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 # What is no column.
 _FURTHER: Final[dict[str, _Schema]] = {
-    _APPLIED: {
-        "description": "All iterations that applied it, in this order, whatever its status is.",
-        "type": ["array", "null"],
-        "items": {"type": "string", "minLength": 1},
-    },
+    _APPLIED: {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}},
     "changes": {
         "description": "When each annotation was last changed, in ISO 8601; what is not named is as it was saved. "
         "A tag that is named here but not among the tags was removed, a suggestion is named by its place, from 0, and "

@@ -199,22 +199,27 @@ def deleted_at(connection: sqlite3.Connection, iteration_id: str) -> str | None:
     return None if found is None else found[0]
 
 
-def follow_deletions(
-    connection: sqlite3.Connection, deleted: Mapping[str, str], how: str, tell: Callable[[str, str], None]
-) -> None:
-    """Delete what was deleted elsewhere and not changed here since then, and tell what becomes of each iteration.
+def confirm_deletion(connection: sqlite3.Connection, iteration_id: str, changed_at: str) -> None:
+    """Note that an iteration stays deleted though it was changed elsewhere since then."""
+    connection.execute(_NOTE_DELETED, (iteration_id, changed_at))
+    connection.execute(_NOTE_NOW, (iteration_id, "deleted"))
 
-    What was changed here later counts as brought back, in both copies. All is decided before anything is deleted,
-    because a suggestion is changed when the iteration that applied it goes.
+
+def iterations_to_delete(
+    connection: sqlite3.Connection, deleted: Mapping[str, str], how: str, tell: Callable[[str, str], None]
+) -> dict[str, str]:
+    """Return which iterations to delete, and when that was done elsewhere, and tell what becomes of each.
+
+    They were not changed here since then; what was counts as brought back, in both copies. Their numbers are free.
     """
-    gone = {}
+    gone: dict[str, str] = {}
     for key, at in deleted.items():
         if connection.execute(_EXISTS, (key,)).fetchone() is None:
             if how == "apply":
                 connection.execute(_NOTE_DELETED, (key, at))
             continue
         times = changes.known(connection, key)
-        newest = max((one for (field, _), one in times.items() if field != "iteration_number"), default="")
+        newest = changes.newest(times)
         if newest < at and how == "apply":
             gone[key] = at
         elif times.get(_REVIVED, "") < at:
@@ -223,7 +228,14 @@ def follow_deletions(
                 set_times(connection, key, {_REVIVED: newest})
             elif how == "revive":
                 note_arrival(connection, key, {_DELETED: at}, Number(None, "", is_other=False), at)
-    for key, at in gone.items():
+    for key in gone:
         tell(key, "deleted")
+        connection.execute(_VACATE_NUMBER, (key,))
+    return gone
+
+
+def delete(connection: sqlite3.Connection, deleted: Mapping[str, str]) -> None:
+    """Delete iterations that were deleted elsewhere at these times."""
+    for key, at in deleted.items():
         connection.execute(_DELETE, (key,))
         set_times(connection, key, {_DELETED: at})

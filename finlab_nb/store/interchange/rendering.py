@@ -70,11 +70,7 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
         if isinstance(number, float) and math.isinf(number):
             value["extra_metrics"][name] = "Infinity" if number > 0 else "-Infinity"
     stored = dict(zip(loading.ITERATION_FIELDS, rows.pop("iterations")[0], strict=True)) | rows
-    del stored["applications"]
-    applied = [one["applied_iteration_ids"] for one in value["suggestions"]]
-    stored["suggestions"] = [  # without the row number
-        (*row[1:], *as_stored.links(ids)) for row, ids in zip(rows["suggestions"], applied, strict=True)
-    ]
+    stored["suggestions"] = [(*row, *as_stored.links(applied)) for _, *row, applied in rows["suggestions"]]
     _tell_links(value["suggestions"])
     exported = _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
     places = {str(row[0]): str(place) for place, row in enumerate(rows["suggestions"])}

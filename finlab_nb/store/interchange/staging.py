@@ -79,6 +79,7 @@ class IterationEntry(NamedTuple):
     number: Any
     numbered_at: str
     revived_at: str
+    changed_at: str  # apart from its number
 
 
 @dataclass(slots=True)
@@ -194,6 +195,7 @@ class Staging:
             record.strategy_id,
             number,
             *(iteration.changes.get((name, ""), "") for name in ("iteration_number", "revived")),
+            changes.newest(iteration.changes),
         )
         if strategy is not None:
             self._add_strategy(f"{path}.strategy", strategy)
