@@ -229,6 +229,19 @@ def test_a_change_is_newer_than_what_it_changes_even_where_a_clock_is_ahead(copi
     assert all_ids(copies.mine) == []
 
 
+@pytest.mark.filterwarnings("ignore::finlab_nb.BadDataWarning")
+def test_what_another_program_wrote_for_a_time_keeps_no_one_from_annotating(copies: Copies) -> None:
+    with copies.mine.pool.write() as connection:
+        connection.execute("UPDATE iterations SET changed_at = 'yesterday'")
+    copies.mine.annotate(copies.run, note="new")
+    assert copies.mine.check() == []
+    copies.both_ways()
+    with copies.mine.pool.write() as connection:
+        connection.execute("UPDATE changes SET changed_at = 'yesterday'")
+    copies.mine.delete_iteration(copies.run)
+    copies.both_ways()
+
+
 def test_at_the_same_time_both_copies_decide_alike(copies: Copies) -> None:
     for store, note, tags in ((copies.mine, "a", {"add_tags": "x"}), (copies.yours, "b", {"remove_tags": "old"})):
         store.annotate(copies.run, note=note, starred=note == "a", **tags)

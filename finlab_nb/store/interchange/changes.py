@@ -76,8 +76,9 @@ def checked(path: str, value: object, reading: Reading, suggestions: int) -> Tim
                 found |= {(field, item): at for item, at in moments(f"{path}.{field}", told).items()}
             else:
                 found[field, ""] = _moment(f"{path}.{field}", told)
+    places = {*map(str, range(suggestions))}
     for field, item in found:
-        if field == "suggestion" and item not in map(str, range(suggestions)):
+        if field == "suggestion" and item not in places:
             raise ValueError(
                 f"{path}.suggestion has {shown(item)}; the iteration has {suggestions} suggestions, from 0"
             )

@@ -186,6 +186,7 @@ def note_arrival(
         connection.execute(_NOTE_NOW, (iteration_id, "iteration_number"))
     if deleted_at is not None:
         if times.get(_REVIVED, "") < deleted_at:
+            connection.execute(_SET_CHANGED_AT, (iteration_id,))  # so that it comes back later than it went
             connection.execute(_NOTE_NOW, (iteration_id, "revived"))
         connection.execute(_FORGET, (iteration_id, *_DELETED))
 

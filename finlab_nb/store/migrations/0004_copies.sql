@@ -72,11 +72,13 @@ CREATE VIEW changes_now AS SELECT iteration_id, field, item FROM changes;
 CREATE TRIGGER changes_now_inserted INSTEAD OF INSERT ON changes_now BEGIN
     INSERT INTO changes
         SELECT NEW.iteration_id, NEW.field, NEW.item,
-            CASE WHEN newest > now THEN strftime('%Y-%m-%dT%H:%M:%f', newest, '+0.001 seconds') || '000Z' ELSE now END
-        FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' AS now, max(changed_at) AS newest
-            FROM changes WHERE iteration_id = NEW.iteration_id)
+            iif(newest > now, coalesce(strftime('%Y-%m-%dT%H:%M:%f', newest, '+0.001 seconds') || '000Z', now), now)
+        FROM (SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' AS now, coalesce(
+            (SELECT changed_at FROM iterations WHERE iteration_id = NEW.iteration_id),
+            (SELECT max(changed_at) FROM changes WHERE iteration_id = NEW.iteration_id)) AS newest)
         WHERE true ON CONFLICT (iteration_id, field, item) DO UPDATE SET changed_at = excluded.changed_at;
-    UPDATE iterations SET changed_at = (SELECT max(changed_at) FROM changes WHERE iteration_id = NEW.iteration_id)
+    UPDATE iterations SET changed_at = (SELECT changed_at FROM changes
+            WHERE iteration_id = NEW.iteration_id AND field = NEW.field AND item = NEW.item)
         WHERE iteration_id = NEW.iteration_id;
 END;
 CREATE TRIGGER iterations_annotated AFTER UPDATE OF note, starred, archived, iteration_number ON iterations BEGIN
