@@ -286,7 +286,15 @@ def test_the_upgrade_keeps_the_link_of_every_suggestion_and_its_number(tmp_path:
         connection.execute("UPDATE sqlite_sequence SET seq = 41 WHERE name = 'suggestions'")  # later ones were removed
         query = "SELECT suggestion_id, status, applied_iteration_id FROM suggestions ORDER BY suggestion_id"
         before = connection.execute(query).fetchall()
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE suggestions SET priority = 'urgent', rationale = x'ff' WHERE suggestion_id = 5")
     with fl.Lab(path) as lab:
+        assert [(one["column"], one["value"]) for one in lab.store.check()] == [
+            ("priority", "urgent"),
+            ("rationale", b"\xff"),
+        ]
+        with lab.store.pool.write() as connection:
+            connection.execute("UPDATE suggestions SET priority = 'low', rationale = NULL WHERE suggestion_id = 5")
         found = lab.suggestions().sort_values("suggestion_id")
         ids = [next(iter(one), None) for one in found["applied_iteration_ids"]]
         assert list(zip(found["suggestion_id"], found["status"], ids, strict=True)) == before

@@ -5,8 +5,9 @@ of the same name is null, so that no value is told twice:
 
 - For a field that is a column (code, timestamp, ...) it holds the stored value.
 - For a field that is a table (metrics, extra_metrics, trades, equity, suggestions, tags) it holds all rows of the
-  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. Suggestions have
-  the first iteration that applied them as applied_iteration_id, and all, where there are more, as applied_iteration_ids.
+  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. The row of a
+  suggestion has the first iteration that applied it (applied_iteration_id), and all where there are more
+  (applied_iteration_ids, a list).
 
 A stored value is null, a whole number, another number (with a decimal point or an exponent) or text. What JSON cannot
 hold is an object: ``{"type": "blob", "base64": ...}``, ``{"type": "text", "base64": ...}`` for text that is no UTF-8,
