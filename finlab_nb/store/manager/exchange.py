@@ -29,9 +29,10 @@ class Exchange(Base):
 
         Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
         it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
-        are stored; 1.2 where an iteration has capital, zone, currency, later annotations or periods a year that its
-        curve does not give, or its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3
-        where several iterations applied a suggestion, or one did whose status is not applied any more.
+        are stored; 1.2 where an iteration has capital, zone, currency or periods a year that its curve does not give, or
+        its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3 where annotations were
+        changed after the save, several iterations applied a suggestion, one did whose status is not applied any more, or
+        any iteration was deleted from the store: the file names them all, for a merge.
 
         Parameters
         ----------
@@ -94,17 +95,26 @@ class Exchange(Base):
             The file, compressed as its ending says: ``.json``, ``.json.gz`` or ``.json.zst``.
         mode
             ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them;
-            references to an iteration outside the file become unknown. ``"merge"`` keeps the ids and skips what the
-            store already has, which must be the same in its inputs and results, as far as the format of the file can
-            tell them. Later annotations (note, starred,
-            archived, tags, status of suggestions) are not compared and stay as they are in the store.
+            references to an iteration outside the file become unknown. ``"merge"`` keeps the ids, so that copies of a
+            store that went apart become one again. What the store has already must be the same in its inputs and
+            results, as far as the format of the file can tell them; of note, starred, archived, each tag and the status
+            of each suggestion the newest change counts (those of formats before 1.3 have no time and never do), and
+            links of suggestions are added. A newcomer whose iteration_number is taken gets the next free one.
+        deleted
+            What a merge does about iterations that one of the two stores had and deleted. ``"apply"`` deletes what was
+            deleted elsewhere, unless it was changed here since then, and leaves out what was deleted here. ``"keep"``
+            leaves out, but deletes nothing. ``"revive"`` keeps and stores what is there, and where the result is
+            merged later, it is back too.
         progress
             Show a progress bar on stderr when it takes more than a second.
 
         Returns
         -------
         list of str
-            The ids of the iterations, as stored.
+            The ids of the iterations, as stored, without those left out. Its attribute ``report`` is a DataFrame of
+            iteration_id, strategy (its name), iteration_number, action and changes (the fields that are other now, as
+            text). Actions are added, renumbered, updated, unchanged and left out, and of those that were deleted
+            elsewhere deleted and kept.
 
         Raises
         ------
