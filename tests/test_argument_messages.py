@@ -164,6 +164,7 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("StorageManager.export_results", "progress", "no", f" is 'no' (str); {FLAG}"),
     ("StorageManager.import_results", "path", None, f" is None (NoneType); {FILE}"),
     ("StorageManager.import_results", "mode", "replace", " is 'replace'; it must be 'copy' or 'merge'"),
+    ("StorageManager.import_results", "deleted", "all", " is 'all'; it must be 'apply', 'keep' or 'revive'"),
     ("StorageManager.import_results", "progress", None, f" is None (NoneType); {FLAG}"),
     ("StorageManager.check", "limit", 0, " is 0; it must be a whole number of at least 1"),
     ("BackupScheduler", "db_path", 5, f" is 5 (int); {FILE}"),

@@ -107,13 +107,11 @@ def insert_iteration(
     Values by column and rows by table in `as_stored` go in as they are, instead of the record's.
     """
     code, parameters = _strategy_defaults(connection, "strategy_id", iteration.strategy_id)
-    (number,) = connection.execute(_NEXT_NUMBER, (iteration.strategy_id,)).fetchone()
     as_stored = as_stored or {}
     wanted = as_stored.get("iteration_number", iteration.iteration_number)
-    if wanted is not None:
-        if connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, wanted)).fetchone():
-            raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
-        number = wanted
+    number = free_number(connection, iteration.strategy_id, wanted)
+    if wanted not in (None, number):
+        raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
     filled = replace(
         iteration,
         iteration_number=number,
@@ -132,6 +130,13 @@ def insert_iteration(
             insert_rows(connection, table, owner, rows)
     for i, suggestion_id in enumerate(iteration.applies):
         _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
+
+
+def free_number(connection: sqlite3.Connection, strategy_id: str, wanted: Any = None) -> Any:
+    """Return the wanted iteration_number if no iteration of the strategy has it, else the next one."""
+    if wanted is None or connection.execute(_NUMBER_TAKEN, (strategy_id, wanted)).fetchone():
+        (wanted,) = connection.execute(_NEXT_NUMBER, (strategy_id,)).fetchone()
+    return wanted
 
 
 def _owner_in_rows(connection: sqlite3.Connection, table: str, owner: str) -> str | int:

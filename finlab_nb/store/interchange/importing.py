@@ -23,7 +23,7 @@ from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, r
 from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.report import ImportedIds, Outcome
-from finlab_nb.store.interchange.staging import IterationEntry, Spool, Staging
+from finlab_nb.store.interchange.staging import Spool, Staging
 from finlab_nb.store.interchange.versions import V1_3, newer_of
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
@@ -69,11 +69,10 @@ def store_staged(pool: ConnectionPool, staging: Staging, *, copy: bool, deleted:
         storing.merge_known(same)
         storing.store_unknown()
         storing.link_suggestions()
-        merging.delete(
-            connection, storing.gone
-        )  # after that, so that a suggestion keeps the state that another link gives it
+        # Last, so that a suggestion keeps the state that it has by another link.
+        merging.delete(connection, storing.gone)
         storing.warn()
-        return ImportedIds(storing.ids(), storing.outcomes())
+        return ImportedIds(storing.outcomes())
 
 
 def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progress: bool) -> set[str]:
@@ -97,14 +96,12 @@ class _Storing:
     bar: ProgressBar
     strategy_ids: dict[str, str] = field(default_factory=dict)  # as in the file -> as stored
     iteration_ids: dict[str, str] = field(default_factory=dict)
-    links: list[tuple[str, int, str]] = field(
-        default_factory=list
-    )  # iteration, suggestion, what applied it in the file
+    links: list[tuple[str, int, str]] = field(default_factory=list)  # iteration, suggestion, what applied it
     broken: Counter[str] = field(default_factory=Counter)  # by column
-    actions: dict[str, str] = field(default_factory=dict)  # by iteration as in the file
-    changed: dict[str, dict[str, None]] = field(default_factory=dict)  # which fields of it
-    outside: dict[str, Outcome] = field(default_factory=dict)  # iterations that the file names as deleted
+    changed: dict[str, dict[str, None]] = field(default_factory=dict)  # the fields of each iteration that are other now
+    known: set[str] = field(default_factory=set)
     gone: dict[str, str] = field(default_factory=dict)
+    outside: list[Outcome] = field(default_factory=list)  # of iterations that the file names as deleted
 
     def merge_known(self, same: set[str]) -> None:
         """Merge what the store has already, and decide what is deleted because it was elsewhere."""
@@ -115,55 +112,36 @@ class _Storing:
             if _exists(self.connection, _ITERATION_EXISTS, key):
                 if key not in same:
                     _refuse_if_iteration_differs(self.connection, self.staging, key)
+                self.known.add(key)
                 iteration = self.staging.iteration(key)
-                numbers = merging.suggestion_numbers(self.connection, key, iteration)
-                self._tell(key, key, "unchanged", iteration, numbers)
-                for name in merging.merge_annotations(self.connection, iteration, numbers) if has_times else ():
-                    self._note_change(key, name)
+                numbers = self._arrived(key, key, iteration)
+                if has_times:
+                    self.changed[key] |= merging.merge_annotations(self.connection, iteration, numbers)
                 self.bar.update()
-        deleted = {key: at for key, at in self.staging.deleted.items() if key not in self.staging.iterations}
-        self.gone = merging.iterations_to_delete(self.connection, deleted, self.deleted, self._tell_of_deleted)
-
-    def _tell_of_deleted(self, key: str, action: str) -> None:
-        self.outside[key] = self._outcome(key, action)
+        for key, at, action in merging.deletions(self.connection, self.staging.deleted, self.deleted):
+            if key not in self.staging.iterations:
+                self.outside.append(self._outcome(key, action))
+                if action == "deleted":
+                    self.gone[key] = at
 
     def store_unknown(self) -> None:
         """Store the strategies, and the iterations that the store does not have and that are not to stay deleted."""
         entries = self.staging.iterations
-        unknown = [key for key in entries if key not in self.iteration_ids]
-        deleted = {} if self.copy else {key: merging.deleted_at(self.connection, key) for key in unknown}
-        left_out = {
-            key
-            for key, at in deleted.items()
-            if at is not None and entries[key].revived_at < at and self.deleted != "revive"
-        }
-        self.actions |= dict.fromkeys(left_out, "left out")
-        for key in left_out:
-            if self.deleted == "apply" and entries[key].changed_at > str(deleted[key]):
-                merging.confirm_deletion(self.connection, key, entries[key].changed_at)
-        wanted = self.staging.ancestors(one.strategy_id for key, one in entries.items() if key not in left_out)
-        self._store_strategies(self.staging.ancestors(entries[key].strategy_id for key in left_out) - wanted)
-        numbers = {} if self.copy else self._renumber(left_out)
+        unknown = [key for key in entries if key not in self.known]
+        if not self.copy:
+            unknown = [
+                key for key in unknown if not merging.stays_deleted(self.connection, key, entries[key], self.deleted)
+            ]
+        stored = {*self.known, *unknown}
+        wanted = self.staging.ancestors(entries[key].strategy_id for key in stored)
+        left_out = self.staging.ancestors(one.strategy_id for key, one in entries.items() if key not in stored)
+        self._store_strategies(left_out - wanted)
+        merging.vacate_numbers(self.connection, self.gone)
+        for key in merging.renumber(self.connection, {key: entries[key] for key in entries if key in self.known}):
+            self.changed[key]["iteration_number"] = None
         for key in unknown:
-            if key not in left_out:
-                self._store_iteration(key, numbers.get(key), deleted.get(key))
+            self._store_iteration(key)
             self.bar.update()
-
-    def _renumber(self, left_out: set[str]) -> dict[str, merging.Number]:
-        """Give iterations that are here the numbers that they have got elsewhere, and return those of the others."""
-        by_strategy: dict[str, dict[str, IterationEntry]] = {}
-        for key, entry in self.staging.iterations.items():
-            if key not in left_out:
-                by_strategy.setdefault(entry.strategy_id, {})[key] = entry
-        numbers: dict[str, merging.Number] = {}
-        for strategy_id, entries in by_strategy.items():
-            numbers |= merging.numbers_of(self.connection, strategy_id, entries)
-        here = {key: one for key, one in numbers.items() if key in self.iteration_ids}
-        merging.renumber(self.connection, here)
-        for key, one in here.items():
-            if one.is_other:
-                self._note_change(key, "iteration_number", "renumbered")
-        return numbers
 
     def _store_strategies(self, unwanted: set[str]) -> None:
         leading_back = []
@@ -222,37 +200,31 @@ class _Storing:
         )
         return None
 
-    def _store_iteration(self, key: str, number: merging.Number | None, deleted_at: str | None) -> None:
+    def _store_iteration(self, key: str) -> None:
         entry, iteration = self.staging.iterations[key], self.staging.iteration(key)
         own, marked = new_id() if self.copy else key, dict(iteration.as_stored)
         strategy_id = self.strategy_ids[entry.strategy_id]
         stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id)
-        if number is not None and number.is_other:
-            stored = replace(stored, iteration_number=number.number)
+        number = saving.free_number(self.connection, strategy_id, entry.number)
+        if number != entry.number:
+            stored = replace(stored, iteration_number=number)
             marked.pop("iteration_number", None)
         with _named(f"{entry.path}."):
             saving.insert_iteration(self.connection, stored, marked)
         for table in {name if name in TABLES else "iterations" for name in marked}:
             self._count_broken(table, own)
-        numbers = merging.suggestion_numbers(self.connection, own, iteration)
-        if number is not None:
+        numbers = self._arrived(key, own, iteration)
+        if not self.copy:
             times = merging.times_in_store(iteration, numbers)
-            merging.note_arrival(self.connection, key, times, number, deleted_at)
-        self._tell(key, own, "added", iteration, numbers)
-        if deleted_at is not None:
-            self.changed[key] = {"revived": None}
-        if number is not None and number.is_other:
-            self._note_change(key, "iteration_number", "renumbered")
+            self.changed[key] |= merging.note_arrival(self.connection, key, times, renumbered=number != entry.number)
 
-    def _tell(self, key: str, own: str, action: str, iteration: ImportedIteration, numbers: Sequence[int]) -> None:
-        self.iteration_ids[key], self.actions[key] = own, action
+    def _arrived(self, key: str, own: str, iteration: ImportedIteration) -> Sequence[int]:
+        """Keep the links of an iteration for later, and return the numbers of its suggestions in the store."""
+        self.iteration_ids[key], self.changed[key] = own, {}
+        numbers = merging.suggestion_numbers(self.connection, own, iteration)
         links = zip(numbers, iteration.applied_iteration_ids, strict=True)
         self.links.extend((key, suggestion, other) for suggestion, others in links for other in others)
-
-    def _note_change(self, key: str, name: str, action: str = "updated") -> None:
-        self.changed.setdefault(key, {})[name] = None
-        if self.actions[key] != "added" or action == "renumbered":
-            self.actions[key] = action
+        return numbers
 
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
@@ -261,9 +233,9 @@ class _Storing:
             if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
                 target = applied
             if target is not None:
-                added = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
-                if added and self.actions[key] != "added":
-                    self._note_change(key, "suggestions")
+                is_new = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
+                if is_new and key in self.known:
+                    self.changed[key]["suggestions"] = None
 
     def _count_broken(self, table: str, owner: str) -> None:
         self.broken.update(check.broken_values(self.connection, TABLES[table], owner))
@@ -280,21 +252,22 @@ class _Storing:
 
     def outcomes(self) -> list[Outcome]:
         """Return what became of each iteration, in the order of the file."""
-        return [*(self._outcome(key, self.actions[key]) for key in self.staging.iterations), *self.outside.values()]
+        return [*map(self._outcome, self.staging.iterations), *self.outside]
 
-    def ids(self) -> list[str]:
-        """Return the ids of the iterations as they are stored, in the order of the file."""
-        return [self.iteration_ids[key] for key in self.staging.iterations if key in self.iteration_ids]
-
-    def _outcome(self, key: str, action: str) -> Outcome:
-        own = self.iteration_ids.get(key, key)
+    def _outcome(self, key: str, action: str = "") -> Outcome:
+        own, changed = self.iteration_ids.get(key, key), self.changed.get(key, {})
         rows = fetched(self.connection, _SHOWN, (own,))
-        if not rows:  # it is left out
+        if not rows:
             entry = self.staging.iterations[key]
-            strategy: ImportedStrategy = self.staging.spool.get(self.staging.strategies[entry.strategy_id].place)
-            rows = [(strategy.as_stored.get("name", strategy.record.name), entry.number)]
+            strategy = self.staging.strategy(entry.strategy_id)
+            rows, action = [(strategy.as_stored.get("name", strategy.record.name), entry.number)], "left out"
+        elif not action:
+            is_new = key not in self.known
+            action = "added" if is_new else "updated" if changed else "unchanged"
+            if "iteration_number" in changed:
+                action = "renumbered"
         ((name, number),) = rows
-        return Outcome(own, name, number, action, ", ".join(self.changed.get(key, ())))
+        return Outcome(own, name, number, action, ", ".join(changed))
 
 
 @contextlib.contextmanager

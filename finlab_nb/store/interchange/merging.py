@@ -7,10 +7,11 @@ more, whichever copy it comes from, so that copies become the same in whatever o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from finlab_nb.store import saving
 from finlab_nb.store.broken_text import BrokenText, fetched
 from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.changes import ITEMISED, Times
@@ -34,14 +35,14 @@ _SET: Final = {
 _REMOVE_TAG: Final = "DELETE FROM tags WHERE iteration_id = :iteration AND tag = {item}"
 _FORGET: Final = "DELETE FROM changes WHERE iteration_id = ? AND field = ? AND item = ?"
 _NOTE: Final = "REPLACE INTO changes VALUES (?, ?, ?, ?)"
-_NOTE_NOW: Final = "INSERT INTO changes_now VALUES (?, ?, '')"
+_NOTE_NOW: Final = "INSERT INTO changes_now VALUES (?, ?, ?)"
 _SET_CHANGED_AT: Final = """
     UPDATE iterations SET changed_at = coalesce(
         (SELECT max(changed_at) FROM changes WHERE iteration_id = ?1), changed_at) WHERE iteration_id = ?1"""
-_NUMBERS: Final = """
-    SELECT iteration_id, iteration_number, coalesce((
+_NUMBER: Final = """
+    SELECT iteration_number, coalesce((
         SELECT changed_at FROM changes AS c WHERE c.iteration_id = i.iteration_id AND field = 'iteration_number'), '')
-    FROM iterations AS i WHERE strategy_id = ?"""
+    FROM iterations AS i WHERE iteration_id = ?"""
 _VACATE_NUMBER: Final = "UPDATE iterations SET iteration_number = -rowid WHERE iteration_id = ?"
 _SET_NUMBER: Final = "UPDATE iterations SET iteration_number = ? WHERE iteration_id = ?"
 _EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
@@ -52,6 +53,7 @@ _NOTE_DELETED: Final = """
     ON CONFLICT DO UPDATE SET changed_at = max(changed_at, excluded.changed_at)"""
 _DELETED: Final = ("deleted", "")
 _REVIVED: Final = ("revived", "")
+_NUMBERED: Final = ("iteration_number", "")
 
 
 # Annotations --------------------------------------------------------------------------------------------------------
@@ -80,8 +82,7 @@ def merge_annotations(
     newer = {
         one: given_at.get(one, "")
         for one in dict.fromkeys((*given, *given_at, *mine))
-        if one[0] != "iteration_number"
-        and _rank(given_at.get(one), given.get(one)) > _rank(mine_at.get(one), mine.get(one))
+        if one != _NUMBERED and _rank(given_at.get(one), given.get(one)) > _rank(mine_at.get(one), mine.get(one))
     }
     other = [one for one in newer if given.get(one) != mine.get(one)]
     for field, item in other:
@@ -137,83 +138,66 @@ def _suggestion_rows(iteration: ImportedIteration) -> list[tuple[Any, ...]]:
 # Numbers ------------------------------------------------------------------------------------------------------------
 
 
-class Number(NamedTuple):
-    """The iteration_number that an iteration of a file gets."""
-
-    number: Any
-    at: str | None  # when it was changed to that; "" if never, None if just now
-    is_other: bool  # than it had: here, or in the file if it is new here
-
-
-def numbers_of(
-    connection: sqlite3.Connection, strategy_id: str, entries: Mapping[str, IterationEntry]
-) -> dict[str, Number]:
-    """Return the numbers of those iterations of a strategy that are new here, or were renumbered later than here.
-
-    All others keep theirs, and come before them where both want the same.
-    """
-    mine = {key: (number, at) for key, number, at in fetched(connection, _NUMBERS, (strategy_id,))}
-    moving = {key: one for key, one in entries.items() if key not in mine or one.numbered_at > mine[key][1]}
-    taken = {number for key, (number, _) in mine.items() if key not in moving}
-    found: dict[str, Number] = {}
-    late = []
-    for key, one in moving.items():
-        if one.number in taken:
-            late.append(key)
-        else:
-            taken.add(one.number)
-            is_other = key in mine and mine[key][0] != one.number
-            found[key] = Number(one.number, one.numbered_at, is_other)
-    free = max((one for one in taken if isinstance(one, int) and one < 2**63 - 1), default=0)
-    return found | {key: Number(free + i, None, is_other=True) for i, key in enumerate(late, 1)}
+def renumber(connection: sqlite3.Connection, entries: Mapping[str, IterationEntry]) -> list[str]:
+    """Give iterations that are stored the numbers that they got elsewhere, later than those here; return which."""
+    moving = {}
+    for key, one in entries.items():
+        number, at = fetched(connection, _NUMBER, (key,))[0]
+        if one.numbered_at > at:
+            moving[key] = number
+    vacate_numbers(connection, moving)
+    for key in moving:
+        one = entries[key]
+        number = saving.free_number(connection, one.strategy_id, one.number)
+        connection.execute(_SET_NUMBER, (number, key))
+        if number == one.number:
+            set_times(connection, key, {_NUMBERED: one.numbered_at})
+    return [key for key, number in moving.items() if number != entries[key].number]
 
 
-def renumber(connection: sqlite3.Connection, numbers: Mapping[str, Number]) -> None:
-    """Give iterations that are stored other numbers, which may be those of each other."""
-    connection.executemany(_VACATE_NUMBER, ((key,) for key in numbers))
-    for key, one in numbers.items():
-        connection.execute(_SET_NUMBER, (one.number, key))
-        if one.at is not None:
-            set_times(connection, key, {("iteration_number", ""): one.at})
+def vacate_numbers(connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> None:
+    """Free the numbers of iterations that get others, or are deleted, before these are given away."""
+    connection.executemany(_VACATE_NUMBER, ((key,) for key in iteration_ids))
 
 
 def note_arrival(
-    connection: sqlite3.Connection, iteration_id: str, times: Times, number: Number, deleted_at: str | None
-) -> None:
-    """Note when annotations of an iteration that was just stored were changed, and that it is back if it was gone."""
+    connection: sqlite3.Connection, iteration_id: str, times: Times, *, renumbered: bool = False
+) -> dict[str, None]:
+    """Note when annotations of an iteration that was just stored were changed; return what is other now."""
     connection.executemany(_NOTE, ((iteration_id, *one, at) for one, at in times.items()))
-    if number.at is None:
-        connection.execute(_NOTE_NOW, (iteration_id, "iteration_number"))
-    if deleted_at is not None:
-        if times.get(_REVIVED, "") < deleted_at:
-            connection.execute(_SET_CHANGED_AT, (iteration_id,))  # so that it comes back later than it went
-            connection.execute(_NOTE_NOW, (iteration_id, "revived"))
-        connection.execute(_FORGET, (iteration_id, *_DELETED))
+    deleted = connection.execute(_DELETED_AT, (iteration_id,)).fetchone()
+    if deleted is not None and times.get(_REVIVED, "") < deleted[0]:
+        connection.execute(_SET_CHANGED_AT, (iteration_id,))  # so that it comes back later than it went
+        connection.execute(_NOTE_NOW, (iteration_id, *_REVIVED))
+    connection.execute(_FORGET, (iteration_id, *_DELETED))
+    if renumbered:
+        connection.execute(_NOTE_NOW, (iteration_id, *_NUMBERED))
+    found = {"revived": deleted is not None, "iteration_number": renumbered}
+    return dict.fromkeys(name for name, is_other in found.items() if is_other)
 
 
 # Deletions ----------------------------------------------------------------------------------------------------------
 
 
-def deleted_at(connection: sqlite3.Connection, iteration_id: str) -> str | None:
-    """Return when an iteration that is not stored was deleted, if it was."""
-    found = connection.execute(_DELETED_AT, (iteration_id,)).fetchone()
-    return None if found is None else found[0]
+def stays_deleted(connection: sqlite3.Connection, iteration_id: str, entry: IterationEntry, how: str) -> bool:
+    """Tell whether an iteration of a file is left out, because it was deleted here and did not come back elsewhere.
 
-
-def confirm_deletion(connection: sqlite3.Connection, iteration_id: str, changed_at: str) -> None:
-    """Note that an iteration stays deleted though it was changed elsewhere since then."""
-    connection.execute(_NOTE_DELETED, (iteration_id, changed_at))
-    connection.execute(_NOTE_NOW, (iteration_id, "deleted"))
-
-
-def iterations_to_delete(
-    connection: sqlite3.Connection, deleted: Mapping[str, str], how: str, tell: Callable[[str, str], None]
-) -> dict[str, str]:
-    """Return which iterations to delete, and when that was done elsewhere, and tell what becomes of each.
-
-    They were not changed here since then; what was counts as brought back, in both copies. Their numbers are free.
+    If it was changed elsewhere since then, the deletion counts as done now, so that the other copy follows.
     """
-    gone: dict[str, str] = {}
+    deleted = connection.execute(_DELETED_AT, (iteration_id,)).fetchone()
+    if how == "revive" or deleted is None or entry.revived_at >= deleted[0]:
+        return False
+    if how == "apply" and entry.changed_at > deleted[0]:
+        connection.execute(_NOTE, (iteration_id, *_DELETED, entry.changed_at))
+        connection.execute(_NOTE_NOW, (iteration_id, *_DELETED))
+    return True
+
+
+def deletions(connection: sqlite3.Connection, deleted: Mapping[str, str], how: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the stored ones of iterations that were deleted elsewhere, when they were, and whether that is done here.
+
+    It is if they were not changed here since then. What was counts as brought back, in both copies.
+    """
     for key, at in deleted.items():
         if connection.execute(_EXISTS, (key,)).fetchone() is None:
             if how == "apply":
@@ -222,17 +206,13 @@ def iterations_to_delete(
         times = changes.known(connection, key)
         newest = changes.newest(times)
         if newest < at and how == "apply":
-            gone[key] = at
+            yield key, at, "deleted"
         elif times.get(_REVIVED, "") < at:
-            tell(key, "kept")
+            yield key, at, "kept"
             if newest >= at:
                 set_times(connection, key, {_REVIVED: newest})
             elif how == "revive":
-                note_arrival(connection, key, {_DELETED: at}, Number(None, "", is_other=False), at)
-    for key in gone:
-        tell(key, "deleted")
-        connection.execute(_VACATE_NUMBER, (key,))
-    return gone
+                note_arrival(connection, key, {_DELETED: at})
 
 
 def delete(connection: sqlite3.Connection, deleted: Mapping[str, str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_OUTSIDE: Final = ("left out", "deleted", "kept")  # not among the iterations of the file that are stored
 
 
 class Outcome(NamedTuple):
@@ -22,9 +25,9 @@ class Outcome(NamedTuple):
 class ImportedIds(list[str]):
     """The ids of imported iterations, in the order of the file; a notebook shows the report."""
 
-    def __init__(self, ids: Iterable[str], outcomes: Iterable[Outcome]) -> None:
-        super().__init__(ids)
-        self._outcomes = list(outcomes)
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__(one.iteration_id for one in outcomes if one.action not in _OUTSIDE)
+        self._outcomes = outcomes
 
     @property
     def report(self) -> pd.DataFrame:

@@ -125,6 +125,11 @@ class Staging:
         found: ImportedIteration = self.spool.get(self.iterations[iteration_id].place)
         return found
 
+    def strategy(self, strategy_id: str) -> ImportedStrategy:
+        """Return a strategy."""
+        found: ImportedStrategy = self.spool.get(self.strategies[strategy_id].place)
+        return found
+
     def ancestors(self, strategy_ids: Iterable[str | None]) -> set[str]:
         """Return strategies of the file, and those that they descend from."""
         found: set[str] = set()
@@ -189,13 +194,10 @@ class Staging:
                 f"{path}.iteration_number is {shown(number)}; an iteration of this strategy before it has this number"
             )
         self.numbers.add((record.strategy_id, number))
+        place, told = self.spool.put(iteration._replace(strategy=None)), iteration.changes
+        numbered_at, revived_at = (told.get((name, ""), "") for name in ("iteration_number", "revived"))
         self.iterations[record.iteration_id] = IterationEntry(
-            path,
-            self.spool.put(iteration._replace(strategy=None)),
-            record.strategy_id,
-            number,
-            *(iteration.changes.get((name, ""), "") for name in ("iteration_number", "revived")),
-            changes.newest(iteration.changes),
+            path, place, record.strategy_id, number, numbered_at, revived_at, changes.newest(told)
         )
         if strategy is not None:
             self._add_strategy(f"{path}.strategy", strategy)

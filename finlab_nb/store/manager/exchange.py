@@ -29,10 +29,10 @@ class Exchange(Base):
 
         Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
         it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
-        are stored; 1.2 where an iteration has capital, zone, currency or periods a year that its curve does not give, or
-        its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3 where annotations were
-        changed after the save, several iterations applied a suggestion, one did whose status is not applied any more, or
-        any iteration was deleted from the store: the file names them all, for a merge.
+        are stored; 1.2 where an iteration has capital, zone, currency or periods a year that its curve does not give,
+        or its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3 where annotations
+        were changed after the save, several iterations applied a suggestion, one did whose status is not applied any
+        more, or any iteration was deleted from the store: the file names them all, for a merge.
 
         Parameters
         ----------
