@@ -40,16 +40,11 @@ NEUTRAL_ITERATION: Final[Mapping[str, Any]] = {
     "iteration_number": 1,
     "code": "",
     "timestamp": "2000-01-01",
-    "parameters": {},
     "note": None,
     "starred": False,
     "archived": False,
+    **{name: kind() for name, kind in _KINDS.items()},
     "metrics": dict.fromkeys(OLDEST.rows["metrics"].required),
-    "extra_metrics": {},
-    "tags": [],
-    "trades": [],
-    "equity": [],
-    "suggestions": [],
 }
 
 

@@ -12,6 +12,7 @@ import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -109,16 +110,9 @@ class Staging:
 
     def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, ImportedStrategy]]:
         """Yield the strategies so that each comes after its parent."""
-        done: set[str] = set()
-        for strategy_id in self.strategies:
-            line = []
-            ancestor: str | None = strategy_id
-            while ancestor in self.strategies and ancestor not in done:
-                done.add(ancestor)
-                line.append(self.strategies[ancestor])
-                ancestor = self.strategies[ancestor].parent
-            for entry in reversed(line):
-                yield entry, self.spool.get(entry.place)
+        for strategy_id in self._descent().static_order():
+            entry = self.strategies[strategy_id]
+            yield entry, self.spool.get(entry.place)
 
     def iteration(self, iteration_id: str) -> ImportedIteration:
         """Return an iteration, without its strategy."""
@@ -215,19 +209,20 @@ class Staging:
             raise ValueError(f"{path} differs from {before.path}, which has the same strategy_id")
 
     def _refuse_cycles(self) -> None:
-        sound: set[str] = set()
-        for strategy_id, entry in self.strategies.items():
-            line = {strategy_id}
-            ancestor = entry.parent
-            while ancestor in self.strategies and ancestor not in sound:
-                if ancestor in line:
-                    raise ValueError(
-                        f"{entry.path}.parent_strategy_id is {shown(entry.parent)}; "
-                        "the parents lead back to a strategy that was passed already"
-                    )
-                line.add(ancestor)
-                ancestor = self.strategies[ancestor].parent
-            sound |= line
+        try:
+            self._descent().prepare()
+        except CycleError as error:
+            entry = self.strategies[error.args[1][0]]
+            raise ValueError(
+                f"{entry.path}.parent_strategy_id is {shown(entry.parent)}; "
+                "the parents lead back to a strategy that was passed already"
+            ) from error
+
+    def _descent(self) -> TopologicalSorter[str]:
+        """Return the strategies of the file with their parents there."""
+        return TopologicalSorter(
+            {key: [one.parent] if one.parent in self.strategies else [] for key, one in self.strategies.items()}
+        )
 
 
 def _strategy_of(iteration: Iteration) -> Strategy:
