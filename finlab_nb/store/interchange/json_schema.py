@@ -50,7 +50,8 @@ _FURTHER: Final[dict[str, _Schema]] = {
         "properties": {name: _MOMENTS if name in ITEMISED else {"type": "string"} for name in CHANGES},
         "additionalProperties": False,
     },
-    "deleted": _MOMENTS | {"description": "When iterations were deleted that the store had, by iteration_id."},
+    "deleted": _MOMENTS
+    | {"type": ["object", "null"], "description": "When iterations were deleted that the store had, by iteration_id."},
 }
 _STORED_VALUE: Final[_Schema] = {
     "description": "A value as SQLite holds it. A number with a point or an exponent is REAL, another one INTEGER.",
