@@ -460,6 +460,22 @@ def test_a_file_tells_of_changes_and_deletions_only_where_there_are_some(copies:
     jsonschema.validate(file, json_schema())
 
 
+@pytest.mark.filterwarnings("ignore::finlab_nb.BadDataWarning")
+def test_the_stored_export_of_1_3_tells_of_changes_and_deletions(store: fl.StorageManager) -> None:
+    store.import_results(DATA / "export_1_3.json.gz", "merge")
+    numbers = [one["suggestion_id"] for one in store.load_iteration("i-first")["suggestions"]]
+    changes = [
+        ("i-first", "starred", ""),
+        *(("i-first", "suggestion", str(numbers[place])) for place in (0, 3)),
+        ("i-first", "tag", "removed"),
+        ("i-gone", "deleted", ""),
+    ]
+    found = query(store, "SELECT iteration_id, field, item FROM changes")
+    assert sorted(found) == sorted(changes)
+    assert query(store, "SELECT DISTINCT changed_at FROM changes") == [("2026-11-30T10:11:12.500000Z",)]
+    assert outcome(store.import_results(DATA / "export_1_3.json.gz", "merge"))[1] == ("i-first", 1, "unchanged", "")
+
+
 WRONG: list[tuple[str, dict[str, Any], Any]] = [
     (r"\$\.iterations\[0\]\.changes is 3", {}, 3),
     (r"\$\.iterations\[0\]\.changes has the unknown field 'colour'", {}, {"colour": "2024-01-02"}),
