@@ -86,6 +86,7 @@ HARMLESS: dict[str, Change] = {
     "a trigger dropped and put back": sql(
         "DROP TRIGGER trades_updated", EDIT, dict(triggers.statements())["trades_updated"]
     ),
+    "a dropped view": sql("DROP VIEW changes_now", EDIT),
     "a dropped index": sql("DROP INDEX trades_by_iteration", EDIT),
     "an index of other columns": sql(
         "DROP INDEX trades_by_iteration", "CREATE INDEX trades_by_iteration ON trades (stock_code)", EDIT

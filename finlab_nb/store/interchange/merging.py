@@ -46,7 +46,6 @@ _NUMBER: Final = """
 _VACATE_NUMBER: Final = "UPDATE iterations SET iteration_number = -rowid WHERE iteration_id = ?"
 _SET_NUMBER: Final = "UPDATE iterations SET iteration_number = ? WHERE iteration_id = ?"
 _EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
-_DELETE: Final = "DELETE FROM iterations WHERE iteration_id = ?"
 _DELETED_AT: Final = "SELECT changed_at FROM changes WHERE iteration_id = ? AND field = 'deleted'"
 _NOTE_DELETED: Final = """
     INSERT INTO changes VALUES (?, 'deleted', '', ?)
@@ -218,5 +217,5 @@ def deletions(connection: sqlite3.Connection, deleted: Mapping[str, str], how: s
 def delete(connection: sqlite3.Connection, deleted: Mapping[str, str]) -> None:
     """Delete iterations that were deleted elsewhere at these times."""
     for key, at in deleted.items():
-        connection.execute(_DELETE, (key,))
+        saving.delete_iteration(connection, key)
         set_times(connection, key, {_DELETED: at})
