@@ -121,7 +121,7 @@ def test_a_full_file_system_loses_nothing_and_stops_no_later_work(small_disk: Pa
 
 
 def checkpoint_on_full_disk(path: Path, journals: Path) -> None:
-    checkpoint.WAL_BYTES, checkpoint._GROWTH_BYTES = 200_000, 50_000
+    checkpoint.WAL_BYTES = 200_000
     journal, log = Journal(journals, "full"), Path(f"{path}-wal")
     with fl.StorageManager(path) as store:
         strategy = store.save_strategy_version("momentum", "signal = 1")

@@ -26,7 +26,7 @@ from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.file_lock import FileLock
 from finlab_nb.store.fsync import flushed, translated_os_errors
 from finlab_nb.store.integrity import inspected
-from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.pool import ConnectionPool, refuse_in_transaction
 
 _LOCK: Final = ".backup.writing.lock"
 _PATIENCE_SECONDS: Final = 120.0
@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
     """Make a verified backup of the present moment and return its file."""
+    refuse_in_transaction(database, "a backup")
     _check_database(database)
     make_folder(folder)
     with translated_os_errors(folder), writing(folder):

@@ -20,10 +20,11 @@ from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrateg
 from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, refuse_if_strategy_differs
 from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
-from finlab_nb.store.interchange.staging import Spool, Staging
+from finlab_nb.store.interchange.staging import Staging
 from finlab_nb.store.interchange.versions import Version
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
+from finlab_nb.store.spool import Spool
 
 _MODES: Final = ("copy", "merge")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
