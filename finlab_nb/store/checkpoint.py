@@ -38,6 +38,13 @@ _PATIENCE_SECONDS: Final = 0.05
 _MOST_PATIENCE: Final = 6  # the wait grows with a log over four times its bound, up to this many times
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.5
+# From the first version without the bug to the next one with it: https://sqlite.org/wal.html#walresetbug
+_REPAIRED: Final = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))
+
+
+def may_corrupt(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Tell whether a version of SQLite has the bug, so that no program may use it for automatic checkpoints."""
+    return not any(first <= version < end for first, end in _REPAIRED)
 
 
 class Checkpoints:

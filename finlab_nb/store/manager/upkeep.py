@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from finlab_nb.records import arguments
-from finlab_nb.store import check, loading
+from finlab_nb.store import check, checkpoint, loading
 from finlab_nb.store.manager.base import Base
 from finlab_nb.store.statistics import file_sizes
 
@@ -47,7 +48,8 @@ class Upkeep(Base):
         dict
             pool (size, in_use, waits: how often a caller waited for a connection, longest_wait in seconds), calls (by
             operation since the store was opened: count, mean and p95 in seconds), files (database and wal in bytes),
-            last_backup (path, created_at) or None.
+            last_backup (path, created_at) or None, sqlite (version; wal_reset_bug: whether it can damage a file when
+            another program that uses it checkpoints by itself while a store writes).
         """
         with self.pool.read() as connection:
             last_backup = loading.last_backup(connection)
@@ -61,4 +63,5 @@ class Upkeep(Base):
             "calls": self.timings.summary(),
             "files": file_sizes(self.path),
             "last_backup": last_backup,
+            "sqlite": {"version": sqlite3.sqlite_version, "wal_reset_bug": checkpoint.may_corrupt()},
         }
