@@ -141,4 +141,4 @@ class OpenConnections:
                 # If two processes create a new file's log at once, SQLite refuses one without waiting.
                 if not checkpoint.is_busy(error) or time.monotonic() >= deadline:
                     raise
-            time.sleep(waiting.pause(0))
+            time.sleep(waiting.pause())

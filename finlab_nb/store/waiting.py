@@ -1,7 +1,9 @@
 """Waiting for the write lock of a file, and what is said to those who wait in vain.
 
-SQLite's own busy handler sleeps ever longer and starves under load. So the lock is asked for again and again, at random
-short intervals, which get shorter the longer somebody has waited: so writers of several processes take turns.
+SQLite's own busy handler sleeps ever longer and starves under load. So the lock is asked for again and again. Where
+several processes want it, they queue at a file of their own in the folder for temporary files, which the system hands
+on in turn, and only the first of them asks. The queue is for fairness alone: whoever is not in it, or has been at its
+head for long, asks at random intervals. A lock file beside the database would be left behind by whoever is killed.
 
 Who holds the lock may be waiting for the very caller: a thread that waits within a transaction for a worker that wants
 to save, a task of the same event loop, another connection of the same notebook that was never committed. Then there is
@@ -10,11 +12,13 @@ nothing to wait for, and the error says so.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
 import sqlite3
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +30,9 @@ from finlab_nb.errors import PoolTimeoutError, StorageError
 from finlab_nb.store import checkpoint
 from finlab_nb.store.transaction import Owner, Transaction
 
-_LONGEST_PAUSE: Final = 0.008
-_SHORTEST_PAUSE: Final = 0.0005
-_PATIENT_SECONDS: Final = 0.05  # after so long a wait, the pauses are half as long
+_PAUSE_AT_HEAD: Final = 0.0003
+_PAUSE_BESIDE: Final = 0.008
+_HEAD_SECONDS: Final = 0.3  # longer transactions hold up more than those who queue
 _LOOK_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 3.0
 # SQLite's write lock in WAL mode is a byte of the file -shm (https://sqlite.org/walformat.html, 2.3.1).
@@ -76,20 +80,45 @@ def take_write_lock(
         If the lock is not free in time, or not before the caller goes on.
     """
     started = time.monotonic()
-    looked = 0.0
     with checkpoint.no_waiting(connection):
+        if checkpoint.begin(connection):
+            return
+        with _head_of_queue(path):
+            patience = time.monotonic() + _HEAD_SECONDS
+            while time.monotonic() < patience:
+                if checkpoint.begin(connection):
+                    return
+                time.sleep(_PAUSE_AT_HEAD)
+        looked = 0.0
         while not checkpoint.begin(connection):
             waited = time.monotonic() - started
             if waited >= min(looked + _LOOK_SECONDS, seconds):
                 _look(path, waited, seconds, holder(path))
                 looked = waited
-            time.sleep(pause(waited))
+            time.sleep(pause())
 
 
-def pause(waited: float) -> float:
-    """Return for how many seconds to leave the lock alone after so many of waiting."""
-    longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE / (1 + waited / _PATIENT_SECONDS))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the writers, guards nothing
+def pause() -> float:
+    """Return for how many seconds to leave alone what others use."""
+    return random.uniform(0.1, 1.0) * _PAUSE_BESIDE  # noqa: S311 - spreads the writers, guards nothing
+
+
+@contextlib.contextmanager
+def _head_of_queue(path: Path) -> Iterator[None]:
+    """Wait until all who came before have had their turn, where the system has such locks."""
+    descriptor = None
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl
+
+        file = path.stat()
+        queue = Path(tempfile.gettempdir(), f"finlab_nb_writers_{file.st_dev:x}_{file.st_ino:x}")
+        descriptor = os.open(queue, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _look(path: Path, waited: float, seconds: float, holder: Transaction | None) -> None:
