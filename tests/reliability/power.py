@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _sqlite3
 import ctypes
+import os
 import random
 import sqlite3
 import threading
@@ -116,8 +117,16 @@ class _Methods(ctypes.Structure):
     )
 
 
+_kept: Final[list[Any]] = []  # what SQLite calls, or looks at, until the process ends
+
+
+def _keep(kept: Any) -> Any:
+    _kept.append(kept)
+    return kept
+
+
 class Recorder:
-    """Notes what the SQLite of this process does from now on, until the process ends.
+    """Notes what the SQLite of this process does in a folder from now on, until the process ends.
 
     Raises
     ------
@@ -125,13 +134,13 @@ class Recorder:
         If Python's SQLite does not let itself be reached, or has no VFS as it is known here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.events: list[Event] = []
+        self._folder = folder.resolve()
         self._lock = threading.Lock()
         self._names: dict[str, int] = {}  # the file that each name stands for
         self._files: dict[int, int] = {}  # the file of each sqlite3_file, by its address
         self._tables: dict[int, _Methods] = {}  # ours for each table of methods, by its address
-        self._kept: list[Any] = []  # what SQLite calls must live as long as the process
         self._count = 0
         library = ctypes.CDLL(getattr(_sqlite3, "__file__", None))  # finds what the module itself is linked with
         try:
@@ -146,17 +155,18 @@ class Recorder:
             raise RuntimeError(f"SQLite {sqlite3.sqlite_version} has a VFS of an older version")
         ours = _Vfs.from_buffer_copy(self._real.contents)
         ours.name = b"recorder"
-        ours.open, ours.delete = self._keep(_OPEN(self._open)), self._keep(_DELETE(self._delete))
+        ours.open, ours.delete = _keep(_OPEN(self._open)), _keep(_DELETE(self._delete))
         self._replace_open_directory()
-        register(byref(self._keep(ours)), 1)
+        register(byref(_keep(ours)), 1)
 
     def mark(self, note: Any) -> None:
         """Add a note of this process."""
         self.events.append(Mark(note))
 
-    def _keep(self, kept: Any) -> Any:
-        self._kept.append(kept)
-        return kept
+    def _name(self, path: bytes) -> str | None:
+        """Return the name of a file, if it is in the folder."""
+        found = Path(os.fsdecode(path))
+        return found.name if found.parent == self._folder else None
 
     def _replace_open_directory(self) -> None:
         """Learn when SQLite flushes a folder: it opens one for nothing else."""
@@ -164,32 +174,32 @@ class Recorder:
         real = _OPEN_DIRECTORY(vfs.get_system_call(self._real, name))
 
         def open_directory(path: bytes, descriptor: int) -> int:
-            self.events.append(Flushed(None, len(self.events)))
+            if self._name(path) is not None:
+                self.events.append(Flushed(None, len(self.events)))
             return real(path, descriptor)
 
-        ours = self._keep(_OPEN_DIRECTORY(open_directory))
+        ours = _keep(_OPEN_DIRECTORY(open_directory))
         if vfs.set_system_call(self._real, name, cast(ours, c_void_p)) != 0:
             raise RuntimeError("SQLite does not let its flushing of folders be noticed")
 
     def _open(self, _: int, path: int, file: int, flags: int, flags_out: int) -> int:
         status = self._real.contents.open(cast(self._real, c_void_p), path, file, flags, flags_out)
-        if status == 0 and flags & _LASTING and path:
-            name = Path(string_at(path).decode()).name
+        name = self._name(string_at(path)) if path and flags & _LASTING else None
+        if status == 0 and name is not None:
+            methods = c_void_p.from_address(file)
             with self._lock:
                 if name not in self._names:
                     self._count += 1
                     self._names[name] = self._count
                     self.events.append(Created(name, self._count))
                 self._files[file] = self._names[name]
-            methods = c_void_p.from_address(file)
-            with self._lock:
                 if methods.value not in self._tables:
-                    self._tables[methods.value] = self._recording(_Methods.from_address(methods.value))
+                    self._tables[methods.value] = _keep(self._recording(_Methods.from_address(methods.value)))
             methods.value = ctypes.addressof(self._tables[methods.value])
         return status
 
     def _delete(self, _: int, path: bytes, flush_folder: int) -> int:
-        name = Path(path.decode()).name
+        name = self._name(path)
         with self._lock:
             if self._names.pop(name, None) is not None:
                 self.events.append(Deleted(name))
@@ -218,7 +228,7 @@ class Recorder:
             return status
 
         ours = _Methods.from_buffer_copy(real)
-        ours.write, ours.truncate, ours.sync = map(self._keep, (_WRITE(write), _TRUNCATE(truncate), _SYNC(sync)))
+        ours.write, ours.truncate, ours.sync = map(_keep, (_WRITE(write), _TRUNCATE(truncate), _SYNC(sync)))
         return ours
 
 

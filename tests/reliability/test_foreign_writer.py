@@ -42,7 +42,7 @@ def version_of(library: str) -> tuple[int, ...]:
 @pytest.mark.parametrize("library", ["sqlite3", FIXED])
 def test_nothing_is_lost_beside_a_program_that_checkpoints_by_itself(tmp_path: Path, library: str) -> None:
     if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} has no wheel for this system")
+        pytest.skip(f"{library} is not installed; only some systems have wheels of it")
     version = version_of(library)
     assert library != FIXED or not checkpoint.may_corrupt(version)
     try:

@@ -171,7 +171,7 @@ def record(folder: Path, synchronous: str) -> None:
     ]
     assert len(set(settings) - set(connection._SETTINGS)) == (1 if synchronous == "FULL" else 2)
     connection._SETTINGS = tuple(settings)
-    recorder = Recorder()
+    recorder = Recorder(folder)
     first, second, third = (Writer(folder / "a.db", name, recorder) for name in ("first", "second", "third"))
     first.work()
     with ThreadPoolExecutor() as threads:
