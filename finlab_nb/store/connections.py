@@ -113,6 +113,8 @@ class OpenConnections:
         """Open a connection to a file that is prepared."""
         # Read before opening: if the file is swapped in between, the next use notices.
         file = None if create else file_identity(self._path)
+        if file != self._prepared:
+            self.shut_idle()  # connections of one process share what they know of the log
         connection = connect(self._path, create=create)
         self._open.add(connection)
         try:
@@ -141,4 +143,4 @@ class OpenConnections:
                 # If two processes create a new file's log at once, SQLite refuses one without waiting.
                 if not checkpoint.is_busy(error) or time.monotonic() >= deadline:
                     raise
-            time.sleep(waiting.pause())
+            time.sleep(waiting.pause(0.0))

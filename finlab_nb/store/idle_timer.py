@@ -1,8 +1,14 @@
-"""What is to be done when nothing has happened for a while, in a thread that ends when it is done."""
+"""What is to be done when nothing has happened for a while, in a thread that ends when it is done.
+
+Ctrl-C may strike between any two steps of whoever restarts or stops it. So `threading.Thread` and `Event` are of no use
+here: they are written in Python, and can leave the locks inside them taken.
+"""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -20,47 +26,46 @@ class IdleTimer:
         For how long nothing must have happened.
     find
         Returns what is to be done, a function that tells whether it succeeded; or None once nobody wants it any more.
+
+    Attributes
+    ----------
+    running
+        Whether something is left to be done.
     """
 
     def __init__(self, seconds: float, find: Callable[[], Callable[[], bool] | None]) -> None:
+        self.running = False
         self._seconds = seconds
         self._find = find
         self._due = 0.0
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # held while something is done
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def restart(self) -> None:
         """Note that something has happened."""
         self._due = time.monotonic() + self._seconds
-        with self._lock:
-            if self._thread is None:
-                self._stopped.clear()
-                self._thread = threading.Thread(target=self._run, name="finlab_nb idle", daemon=True)
-                with contextlib.suppress(RuntimeError):  # the interpreter is ending
-                    self._thread.start()
+        if not self.running:
+            with self._lock, contextlib.suppress(RuntimeError):  # the interpreter is ending
+                self.running = True
+                _thread.start_new_thread(self._run, ())
 
     def stop(self) -> bool:
         """End it, after what is being done, and tell whether something is left to be done."""
-        self._stopped.set()
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            thread.join()
         with self._lock:
-            thread, self._thread = self._thread, None
-        return thread is not None
+            was_running, self.running = self.running, False
+        self._woken.put(None)
+        return was_running
 
     def _run(self) -> None:
-        while not self._stopped.wait(max(0.0, self._due - time.monotonic())):
+        while self.running:
             due = self._due
-            if due > time.monotonic():
-                continue
-            task = self._find()
-            done = task is None or task()
-            del task  # else it would live on while this waits
+            with contextlib.suppress(queue.Empty):
+                self._woken.get(timeout=max(0.0, due - time.monotonic()))
             with self._lock:
-                if self._due == due:  # nothing has happened meanwhile
-                    self._due = time.monotonic() + _AGAIN_SECONDS
-                    if done:
-                        self._thread = None
-                        return
+                if self.running and due == self._due <= time.monotonic():
+                    task = self._find()
+                    self._due = due = due + _AGAIN_SECONDS
+                    self.running = task is not None and not task()
+                    del task  # else it would live on while this waits
+                    if self._due != due:  # something has happened meanwhile
+                        self.running = True

@@ -184,6 +184,7 @@ class ConnectionPool:
                 self._begin(transaction)
                 with transaction.whole() as connection:
                     yield connection
+                    self._connections.refuse_if_forked_in_use()  # it is the parent's
         self._after_commit()
 
     def _own_transaction(self) -> Transaction | None:

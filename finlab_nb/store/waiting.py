@@ -1,9 +1,8 @@
 """Waiting for the write lock of a file, and what is said to those who wait in vain.
 
-SQLite's own busy handler sleeps ever longer and starves under load. So the lock is asked for again and again. Where
-several processes want it, they queue at a file of their own in the folder for temporary files, which the system hands
-on in turn, and only the first of them asks. The queue is for fairness alone: whoever is not in it, or has been at its
-head for long, asks at random intervals. A lock file beside the database would be left behind by whoever is killed.
+SQLite's own busy handler sleeps ever longer and starves under load. So the lock is asked for again and again, at random
+intervals that shrink with the square of the time that somebody has waited: this makes writers of several processes take
+turns, without a queue that someone who is stopped or killed could block.
 
 Who holds the lock may be waiting for the very caller: a thread that waits within a transaction for a worker that wants
 to save, a task of the same event loop, another connection of the same notebook that was never committed. Then there is
@@ -12,13 +11,11 @@ nothing to wait for, and the error says so.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,9 +27,9 @@ from finlab_nb.errors import PoolTimeoutError, StorageError
 from finlab_nb.store import checkpoint
 from finlab_nb.store.transaction import Owner, Transaction
 
-_PAUSE_AT_HEAD: Final = 0.0003
-_PAUSE_BESIDE: Final = 0.008
-_HEAD_SECONDS: Final = 0.3  # longer transactions hold up more than those who queue
+_LONGEST_PAUSE: Final = 0.01
+_SHORTEST_PAUSE: Final = 0.0005
+_PATIENT_SECONDS: Final = 0.06  # after so long a wait, the pauses are a quarter as long
 _LOOK_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 3.0
 # SQLite's write lock in WAL mode is a byte of the file -shm (https://sqlite.org/walformat.html, 2.3.1).
@@ -80,45 +77,20 @@ def take_write_lock(
         If the lock is not free in time, or not before the caller goes on.
     """
     started = time.monotonic()
+    looked = 0.0
     with checkpoint.no_waiting(connection):
-        if checkpoint.begin(connection):
-            return
-        with _head_of_queue(path):
-            patience = time.monotonic() + _HEAD_SECONDS
-            while time.monotonic() < patience:
-                if checkpoint.begin(connection):
-                    return
-                time.sleep(_PAUSE_AT_HEAD)
-        looked = 0.0
         while not checkpoint.begin(connection):
             waited = time.monotonic() - started
             if waited >= min(looked + _LOOK_SECONDS, seconds):
                 _look(path, waited, seconds, holder(path))
                 looked = waited
-            time.sleep(pause())
+            time.sleep(pause(waited))
 
 
-def pause() -> float:
-    """Return for how many seconds to leave alone what others use."""
-    return random.uniform(0.1, 1.0) * _PAUSE_BESIDE  # noqa: S311 - spreads the writers, guards nothing
-
-
-@contextlib.contextmanager
-def _head_of_queue(path: Path) -> Iterator[None]:
-    """Wait until all who came before have had their turn, where the system has such locks."""
-    descriptor = None
-    with contextlib.suppress(OSError, ImportError):
-        import fcntl
-
-        file = path.stat()
-        queue = Path(tempfile.gettempdir(), f"finlab_nb_writers_{file.st_dev:x}_{file.st_ino:x}")
-        descriptor = os.open(queue, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+def pause(waited: float) -> float:
+    """Return for how many seconds to leave alone what others use, after so many of waiting."""
+    longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE / (1 + waited / _PATIENT_SECONDS) ** 2)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the writers, guards nothing
 
 
 def _look(path: Path, waited: float, seconds: float, holder: Transaction | None) -> None:
@@ -171,23 +143,18 @@ def _process_with_lock(path: Path) -> int | None:
 def _waits_for_caller(holder: threading.Thread) -> bool:
     """Tell whether a thread waits for this one: joins it, or waits for the future or the job that it works on."""
     frames = sys._current_frames()  # noqa: SLF001 - documented
-    mine: set[object] = {threading.current_thread()}
+    mine: list[object] = [threading.current_thread()]
     for name, variables in _stack(frames.get(threading.get_ident())):
-        if name == "run" and hasattr(variables.get("self"), "future"):  # of a worker of concurrent.futures
-            mine.add(variables["self"].future)
-        elif name == "worker":  # of multiprocessing.pool
-            mine.add(("job", variables.get("job")))
+        if name == "run":  # of a worker of concurrent.futures
+            mine.append(getattr(variables.get("self"), "future", mine))
+        elif name == "worker":  # of multiprocessing.pool, where jobs have numbers
+            mine.append(variables.get("job"))
     for _, variables in _stack(frames.get(holder.ident or 0)):
         for value in variables.values():
-            several = value if isinstance(value, list | set | tuple) else [value]
-            if any(_key(one) in mine for one in several):
+            several = value if isinstance(value, list | set) else (value, *getattr(value, "_threads", ()))
+            if any(getattr(one, "_job", one) is my for one in list(several) for my in mine):
                 return True
     return False
-
-
-def _key(value: object) -> object:
-    job = getattr(value, "_job", None)
-    return id(value) if job is None and value.__hash__ is None else value if job is None else ("job", job)
 
 
 def _stack(frame: FrameType | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,22 +8,22 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import finlab_nb as fl
 
-IDLE = "finlab_nb idle"
 PATIENCE = 10.0
 
 
-def idle_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == IDLE]
+def idle_threads() -> list[FrameType]:
+    """Return the threads that wait for idleness, by where they are."""
+    return [frame for frame in sys._current_frames().values() if frame.f_code.co_qualname == "IdleTimer._run"]
 
 
 def wait_for_idleness() -> None:
