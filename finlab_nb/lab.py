@@ -320,7 +320,8 @@ class Lab:
             - description, specific_changes, expected_impact, rationale: str
             - learning_references: str (JSON)
             - status: str (open, applied or rejected)
-            - applied_iteration_id: str, the iteration that tried it
+            - applied_iteration_id: str, the first iteration that applied it
+            - applied_iteration_ids: object (lists of str), all that did, in this order
 
         Raises
         ------
@@ -573,10 +574,10 @@ class Lab:
         Parameters
         ----------
         query
-            One statement over ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
-            equity, tags, series``. Any other table name refers to a variable of this name: in the calling function, in
-            the functions of the same module that called it, or a global one. It must be a pandas or polars DataFrame,
-            whose index is left out, or a pyarrow table. A view takes precedence over a variable.
+            One statement over ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
+            applications, trades, equity, tags, series``. Any other table name refers to a variable of this name: in the
+            calling function, in the functions of the same module that called it, or a global one. It must be a pandas
+            or polars DataFrame, whose index is left out, or a pyarrow table. A view takes precedence over a variable.
         params
             Values for ``?`` or ``$name`` in the query.
         frames
@@ -615,8 +616,8 @@ class Lab:
         Parameters
         ----------
         view
-            One of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades, equity, tags,
-            series``.
+            One of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades,
+            equity, tags, series``.
 
         Returns
         -------
@@ -658,8 +659,8 @@ class Lab:
         directory
             The folder, created if need be. Files of the same names in it are replaced.
         tables
-            Of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades, equity, tags,
-            series``; by default all. The days of trades, curves and series are written too.
+            Of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades,
+            equity, tags, series``; by default all. The days of trades, curves and series are written too.
         format
             - ``parquet``: typed; the one for large books.
             - ``feather``: typed, Arrow's own file format.

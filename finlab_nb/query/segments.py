@@ -28,7 +28,7 @@ from finlab_nb.query.tables import TABLES, Table, literal
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.triggers import BUCKET_BITS
 
-FORMAT: Final = 6  # of the segments: each format has its own folder
+FORMAT: Final = 7  # of the segments: each format has its own folder
 _METADATA_KEY: Final = "finlab_nb"
 # Chosen for fast unpacking, which every question does: zstd would save a quarter of the disk space and take twice as
 # long. Smaller groups would unpack less for one iteration, but every question would have to look at the statistics of

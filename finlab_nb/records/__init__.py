@@ -38,7 +38,7 @@ from finlab_nb.records.values import (
 )
 from finlab_nb.records.zones import zone_name
 
-_SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id", "applied_iteration_id")
+_SUGGESTION_FIELDS: Final = SUGGESTIONS.names_without("suggestion_id", "iteration_id")
 _SUGGESTION_TEXTS: Final = ("specific_changes", "expected_impact", "rationale")
 
 __all__ = [

@@ -308,8 +308,14 @@ SUGGESTIONS: Final = Table(
         _optional("rationale", TEXT),
         _optional("learning_references", ARRAY),
         Column("status", one_of(SUGGESTION_STATES)),
-        _optional("applied_iteration_id", NAME, refers_to="iterations"),
     ),
+)
+# Which iterations applied a suggestion, in the order of the rows.
+APPLICATIONS: Final = Table(
+    "applications",
+    owner="iteration_id",
+    keys=(("suggestion_id", "iteration_id"),),
+    columns=(Column("suggestion_id", ROW_NUMBER, refers_to="suggestions"), _OF_ITERATION),
 )
 TRADES: Final = Table(
     "trades",
@@ -393,6 +399,7 @@ TABLES: Final[Mapping[str, Table]] = {
         EXTRA_METRICS,
         GIVEN_METRICS,
         SUGGESTIONS,
+        APPLICATIONS,
         TRADES,
         CURVES,
         EQUITY,

@@ -17,7 +17,15 @@ from finlab_nb.records.plain import by_digits, is_missing, pairs, unwrapped
 
 # What `load_iteration` adds to a row; accepted and ignored, so that a loaded iteration can be saved again.
 KEYS_OF_ROWS: Final = frozenset(
-    {"trade_id", "metric_id", "equity_id", "suggestion_id", "iteration_id", "applied_iteration_id"}
+    {
+        "trade_id",
+        "metric_id",
+        "equity_id",
+        "suggestion_id",
+        "iteration_id",
+        "applied_iteration_id",
+        "applied_iteration_ids",
+    }
 )
 
 _LARGEST_WHOLE: Final = 2**63 - 1

@@ -47,6 +47,9 @@ _LISTS: Final = {
     "suggestions": f"""
         SELECT {", ".join(SUGGESTION_FIELDS)} FROM suggestions WHERE iteration_id = ?
         ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id""",
+    "applications": """
+        SELECT a.suggestion_id, a.iteration_id FROM suggestions AS s JOIN applications AS a USING (suggestion_id)
+        WHERE s.iteration_id = ? ORDER BY a.rowid""",
 }
 _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
@@ -80,7 +83,7 @@ def iteration_rows(
 ) -> dict[str, list[Row]]:
     """Return the stored rows of an iteration by table, in the order in which `load_iteration` gives them.
 
-    They lack the owner and, apart from suggestions, the row number.
+    They lack the owner and, apart from suggestions, the row number; these end with the iterations that applied them.
     """
     rows = fetched(connection, _ITERATION, (iteration_id,), on_broken=on_broken)
     if not rows:
@@ -93,6 +96,10 @@ def iteration_rows(
             found[table] = [row + _UNKNOWN for row in common]
         else:
             found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
+    applied: dict[int, list[str]] = {}
+    for suggestion_id, applying in found.pop("applications"):
+        applied.setdefault(suggestion_id, []).append(applying)
+    found["suggestions"] = [(*row, applied.get(row[0], [])) for row in found["suggestions"]]
     return found
 
 
@@ -153,7 +160,9 @@ def trades_of(
 
 
 def _suggestion(row: Row, *, warn: bool) -> dict[str, Any]:
-    found = dict(zip(SUGGESTION_FIELDS, row, strict=True))
+    *columns, applied = row
+    found = dict(zip(SUGGESTION_FIELDS, columns, strict=True))
+    found |= {"applied_iteration_id": applied[0] if applied else None, "applied_iteration_ids": applied}
     where = ("suggestions", found["suggestion_id"], "learning_references")
     found["learning_references"] = _json(*where, found["learning_references"], list, warn=warn)
     return found

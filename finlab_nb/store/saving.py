@@ -57,7 +57,8 @@ _CHANGED: Final = "UPDATE iterations SET changed_at = ? WHERE iteration_id = ?"
 _SUGGESTION_CHANGED: Final = """
     UPDATE iterations SET changed_at = ? WHERE iteration_id = (
         SELECT iteration_id FROM suggestions WHERE suggestion_id = ?)"""
-_SET_SUGGESTION: Final = "UPDATE suggestions SET status = ?, applied_iteration_id = ? WHERE suggestion_id = ?"
+_SET_STATUS: Final = "UPDATE suggestions SET status = ? WHERE suggestion_id = ?"
+LINK_SUGGESTION: Final = f"{_insert('applications')} ON CONFLICT DO NOTHING"
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
            (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)"""
@@ -169,7 +170,7 @@ def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...
     yield "metrics", [iteration.metrics]
     yield "extra_metrics", iteration.extra_metrics
     yield "given_metrics", iteration.given
-    yield "suggestions", [(*astuple(one), None) for one in iteration.suggestions]
+    yield "suggestions", [astuple(one) for one in iteration.suggestions]
     yield "trades", iteration.trades
     yield "equity", iteration.equity
     yield "tags", [(tag,) for tag in iteration.tags]
@@ -191,7 +192,7 @@ def annotate(
 def set_suggestion_status(
     connection: sqlite3.Connection, suggestion_id: int, status: str, applied_iteration_id: str | None
 ) -> None:
-    """Record what became of a suggestion."""
+    """Record what became of a suggestion, and who applied it; what is known of that stays."""
     if applied_iteration_id is not None:
         _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
     _set_suggestion(connection, "suggestion_id", suggestion_id, status, applied_iteration_id)
@@ -200,8 +201,10 @@ def set_suggestion_status(
 def _set_suggestion(
     connection: sqlite3.Connection, field: str, suggestion_id: int, status: str, applied_iteration_id: str | None
 ) -> None:
-    if connection.execute(_SET_SUGGESTION, (status, applied_iteration_id, suggestion_id)).rowcount == 0:
+    if connection.execute(_SET_STATUS, (status, suggestion_id)).rowcount == 0:
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
+    if applied_iteration_id is not None:
+        connection.execute(LINK_SUGGESTION, (suggestion_id, applied_iteration_id))
     connection.execute(_SUGGESTION_CHANGED, (now(), suggestion_id))
 
 

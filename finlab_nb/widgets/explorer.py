@@ -280,7 +280,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         cut = _cut("The comparison", len(compared.names), len(chosen))
         self.comparison.value = comparison_html(compared, [lines.get(i, "") for i in chosen.index]) + cut
         suggestions = self._frames.suggestions(iterations=list(chosen.index))
-        self.suggestions.value = suggestions_html(suggestions, _names(chosen))
+        self.suggestions.value = suggestions_html(suggestions, _names(self._iterations))
 
     def _chart(self, chosen: pd.DataFrame) -> tuple[str, dict[str, str]]:
         """Return the chart as HTML, and the style of its lines by iteration id."""

@@ -19,6 +19,7 @@ _DETAILS = (
     ("expected_impact", "Expected"),
     ("rationale", "Why"),
     ("learning_references", "See"),
+    ("applied_iteration_ids", "Applied by"),
 )
 _URGENCY = {"high": 0, "medium": 1, "low": 2}
 
@@ -41,7 +42,7 @@ def _item(row: Mapping[Any, Any], names: Mapping[str, str]) -> str:
     details = "".join(
         f'<p><span class="finlab-nb-label">{label}:</span> {escaped(shown)}</p>'
         for column, label in _DETAILS
-        if (shown := _shown(column, row.get(column)))
+        if (shown := _shown(column, row.get(column), names))
     )
     status = str(row.get("status", "open"))
     return (
@@ -52,7 +53,9 @@ def _item(row: Mapping[Any, Any], names: Mapping[str, str]) -> str:
     )
 
 
-def _shown(column: str, value: Any) -> str:
+def _shown(column: str, value: Any, names: Mapping[str, str]) -> str:
+    if column == "applied_iteration_ids":
+        return ", ".join(names.get(iteration_id, iteration_id) for iteration_id in value)
     if column != "learning_references" or is_missing(value):
         return formatting.text(value)
     references = json.loads(value) if isinstance(value, str) else value

@@ -24,6 +24,7 @@ from books import TRADE, fill
 from finlab_nb.query import delta
 from finlab_nb.query.tables import TABLES, Table
 from finlab_nb.records import METRICS
+from finlab_nb.records import tables as records
 
 DATES = (
     "2024-01-02",
@@ -173,7 +174,7 @@ def _spoil(path: Path, table: Table, copies: int, *, of_any_type: bool = True) -
     connection = sqlite3.connect(path, isolation_level=None)
     for setting in ("ignore_check_constraints = ON", "foreign_keys = OFF"):
         connection.execute(f"PRAGMA {setting}")
-    keys = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})") if row[2] == "INTEGER" and row[5]}
+    keys = {records.TABLES[table.name].row_key}
     connection.execute("BEGIN")
     number = 0
     for column in table.columns:

@@ -71,6 +71,12 @@ FOREIGN = (
     "DELETE FROM tags",
     "INSERT OR REPLACE INTO tags SELECT iteration_id, 't' || {number} FROM iterations",
     "UPDATE suggestions SET status = 'rejected' WHERE rowid % 2 = 1",
+    "UPDATE suggestions SET status = 'applied' WHERE rowid % 2 = 0",
+    "INSERT OR IGNORE INTO applications SELECT s.suggestion_id, i.iteration_id "
+    "FROM suggestions AS s, iterations AS i WHERE (s.rowid + i.rowid + {number}) % 3 = 0",
+    "UPDATE OR REPLACE applications SET iteration_id = (SELECT max(iteration_id) FROM iterations) "
+    "WHERE rowid % 4 = {number} % 4",
+    "DELETE FROM applications WHERE rowid % 3 = {number} % 3",
     "UPDATE strategies SET name = name || '!' WHERE rowid = {number} % 3 + 1",
     "DELETE FROM iterations WHERE rowid = {number}",
     "DELETE FROM iterations WHERE rowid = (SELECT max(rowid) FROM iterations)",
@@ -266,6 +272,7 @@ class Books(RuleBasedStateMachine):
     def every_frame_is_what_pandas_says(self) -> None:
         plain = {table: self._plain(table) for table in TABLES}
         _check_runs(self.lab, plain)
+        _check_suggestions(self.lab, plain)
         _check_trades(self.lab, plain["trades"])
         _check_curves(self.lab, plain["equity"])
 
@@ -302,6 +309,13 @@ def _days(rows: pd.DataFrame, date: str) -> pd.Series:
 
 def _texts(column: pd.Series) -> list[Any]:
     return [None if pd.isna(value) else value for value in column]
+
+
+def _check_suggestions(lab: fl.Lab, plain: dict[str, pd.DataFrame]) -> None:
+    applied = plain["applications"].groupby("suggestion_id")["iteration_id"].agg(list)
+    found = lab.suggestions().set_index("suggestion_id")
+    assert found["applied_iteration_ids"].to_dict() == {one: applied.get(one, []) for one in found.index}
+    assert set(found.index) == set(plain["suggestions"]["suggestion_id"])
 
 
 def _check_runs(lab: fl.Lab, plain: dict[str, pd.DataFrame]) -> None:

@@ -29,7 +29,7 @@ DECLARED = {
     "array": {"JSON"},
 }
 # Tables of the store that no description is needed for: nobody outside one module reads them.
-OWN_TABLES = {"store_state", "edited_rows", "adoption_notes", "strategies_search"}
+OWN_TABLES = {"store_state", "edited_rows", "adoption_notes", "strategies_search", "changes"}
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,11 @@ def test_the_ddl_has_the_columns_that_are_described(table: Table, database: sqli
                 frozenset(name for (name,) in database.execute("SELECT name FROM pragma_index_info(?)", (index,)))
             )
     assert unique == keys, f"{where} in the unique keys of {table.name}"
-    row_keys = [name for name, kind, _, key in stored if key and kind == "INTEGER"]
-    assert row_keys == ([table.row_key] if table.row_key else []), f"{where} in the row key of {table.name}"
+    primary = [(name, kind) for name, kind, _, key in stored if key]
+    row_keys = [(table.row_key, "INTEGER")] if table.row_key else []
+    assert [one for one in primary if len(primary) == 1 and one[1] == "INTEGER"] == row_keys, (
+        f"{where} in the row key of {table.name}"
+    )
     references = dict(database.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (table.name,)))
     described = {one.name: one.refers_to for one in table.columns if one.refers_to}
     if table.owner_key is not None:
@@ -115,8 +118,8 @@ RECORDS = {
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_has_the_fields_that_are_stored(name: str) -> None:
     table = TABLES[name]
-    # An id of its own that a suggestion gets, whose it is, and what becomes of it later.
-    later = {"suggestion_id", "applied_iteration_id"} | ({"iteration_id"} if name == "suggestions" else set())
+    # An id of its own that a suggestion gets, and whose it is.
+    later = {"suggestion_id"} | ({"iteration_id"} if name == "suggestions" else set())
     wanted = [one for one in table.names if one not in later]
     assert RECORDS[name] == wanted, f"records/__init__.py lacks or misplaces a column of {name}"
 
@@ -133,7 +136,7 @@ def _kept_out(connection: sqlite3.Connection, table: Table, column: Column, valu
     """Tell whether the CHECKs and NOT NULL keep another program from writing a value into the column."""
     row = {stored: _fitting(one) for stored, one in zip(table.stored_names, table.columns, strict=True)}
     row |= {table.owner_key.column: 1} if table.owner_key is not None else {}
-    row |= {one: None for one in row if one in ("exit_date", "applied_iteration_id", "parent_strategy_id")}
+    row |= {one: None for one in row if one in ("exit_date", "parent_strategy_id")}
     row[column.name] = value
     connection.execute("SAVEPOINT before")
     try:

@@ -188,7 +188,7 @@ def test_an_arbitrary_run_comes_back_as_it_was_saved(
         loaded["extra_metrics"].pop("total_return", None)
     if wanted["timezone"] is None:  # then it may be the data's own
         loaded["timezone"] = None
-    identities = ("suggestion_id", "applied_iteration_id")
+    identities = ("suggestion_id", "applied_iteration_id", "applied_iteration_ids")
     loaded["suggestions"] = [
         {key: value for key, value in one.items() if key not in identities} for one in loaded["suggestions"]
     ]

@@ -28,7 +28,14 @@ from finlab_nb.store.interchange import exporting, json_schema, json_stream
 from finlab_nb.store.interchange.json_stream import JsonStream
 from finlab_nb.store.interchange.versions import NEWEST, VERSIONS
 
-IDS = ("iteration_id", "strategy_id", "suggestion_id", "applied_iteration_id", "parent_strategy_id")
+IDS = (
+    "iteration_id",
+    "strategy_id",
+    "suggestion_id",
+    "applied_iteration_id",
+    "applied_iteration_ids",
+    "parent_strategy_id",
+)
 SCHEMA = json.loads(
     (resources.files("finlab_nb.store.interchange") / "export_format_1_0.json").read_text(encoding="utf-8")
 )
@@ -114,13 +121,15 @@ def written(path: Path, value: Any) -> Path:
 
 
 def told(iteration: dict[str, Any]) -> dict[str, Any]:
-    """Return an iteration without the optional fields that nobody knows: of trades, that no trade has."""
+    """Return an iteration without the optional fields that nobody knows or needs: of trades, that no trade has."""
 
     def known(row: dict[str, Any], rows: list[dict[str, Any]], optional: tuple[str, ...]) -> dict[str, Any]:
         return {name: row[name] for name in row if name not in optional or any(one[name] is not None for one in rows)}
 
     found = known(iteration, [iteration], NEWEST.iteration.optional)
     trades = found["trades"]
+    for one in found["suggestions"]:
+        assert one.pop("applied_iteration_ids") == [key for key in [one["applied_iteration_id"]] if key is not None]
     return found | {"trades": [known(row, trades, NEWEST.rows["trades"].optional) for row in trades]}
 
 

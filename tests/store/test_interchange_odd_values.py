@@ -70,6 +70,19 @@ def rows(path: Path, table: str, *left_out: str) -> list[tuple[Any, ...]]:
     return [dict(zip(names, row, strict=True)) for row in found]
 
 
+def links(path: Path, ids: list[str], key: str) -> list[list[int]]:
+    """Return which of the iterations applied each suggestion of one, in the order of `load_iteration`."""
+    query = """
+        SELECT s.suggestion_id, a.iteration_id FROM suggestions AS s LEFT JOIN applications AS a USING (suggestion_id)
+        WHERE s.iteration_id = ?
+        ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, s.suggestion_id, a.rowid"""
+    places, found = {one.encode(): place for place, one in enumerate(ids)}, dict[int, list[int]]()
+    with foreign(path) as connection:
+        for suggestion_id, applied in connection.execute(query, (key,)):
+            found.setdefault(suggestion_id, []).extend([places[applied]] if applied in places else [])
+    return list(found.values())
+
+
 def content(path: Path, ids: list[str]) -> dict[str, Any]:
     """Return all that iterations left behind, without ids: those are told by their place in the list."""
 
@@ -90,18 +103,14 @@ def content(path: Path, ids: list[str]) -> dict[str, Any]:
             strategy = strategies[strategy_id]
             line.append({name: strategy[name] for name in ("name", "code", "parameters", "created_at")})
             strategy_id = strategy["parent_strategy_id"]
-        suggestions = [row for row in rows(path, "suggestions") if row["iteration_id"] == key]
         found.append(
             of("iterations", "iteration_id", key, "strategy_id")
             + line
             + [
-                of(table, "iteration_id", key, "applied_iteration_id")
+                of(table, "iteration_id", key)
                 for table in ("metrics", "extra_metrics", "trades", "equity", "suggestions", "tags")
             ]
-            + [
-                keys.index(one["applied_iteration_id"]) if one["applied_iteration_id"] in keys else None
-                for one in suggestions
-            ]
+            + links(path, ids, ids[keys.index(key)])
         )
     return {"iterations": found}
 
@@ -129,7 +138,7 @@ odd = st.one_of(
     st.binary(max_size=6),
     st.sampled_from([b"", b"2024-01-02", b'{"a": 1}', b"\0\xff"]),
 )
-IDS = ("strategy_id", "iteration_id", "iteration_number", "parent_strategy_id", "applied_iteration_id")
+IDS = ("strategy_id", "iteration_id", "iteration_number", "parent_strategy_id")
 USUAL: dict[str, dict[str, Any]] = {
     "strategies": {"name": "n", "code": "c", "parameters": '{"a": 1}', "created_at": "2024-01-02T03:04:05.678901Z"},
     "iterations": {
@@ -233,7 +242,7 @@ stores = st.fixed_dictionaries(
                         "suggestions": st.lists(
                             st.tuples(
                                 odd_row("suggestions"),
-                                st.none() | st.sampled_from(["i0", "i1", "i2", "lost"]) | st.sampled_from(BROKEN),
+                                st.lists(st.sampled_from(["i0", "i1", "i2", "lost", *BROKEN]), max_size=3),
                             ),
                             max_size=3,
                         ),
@@ -264,8 +273,11 @@ def fill(path: Path, stored: dict[str, Any]) -> list[str]:
             ids.append(f"i{i}")
             for table, items in parts.items():
                 for item in items:
-                    line = item[0] | {"applied_iteration_id": item[1]} if table == "suggestions" else item
-                    put(connection, table, own | line)
+                    line, applied = item if table == "suggestions" else (item, [])
+                    if put(connection, table, own | line) and applied:
+                        (suggestion,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+                        for one in applied:
+                            put(connection, "applications", {"suggestion_id": suggestion, "iteration_id": one})
     return ids
 
 

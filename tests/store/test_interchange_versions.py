@@ -26,7 +26,7 @@ from finlab_nb.store.interchange.versions import NEWEST, OLDEST, ORIGINAL, V1_0,
 DATA = Path(__file__).parents[1] / "data"
 FIELDS_OF = {"strategies": "strategy", "iterations": "iteration"}
 # What is no part of an iteration, and what follows from the rest of it.
-NOT_EXPORTED = ("series_names", "series", "curves", "given_metrics")
+NOT_EXPORTED = ("series_names", "series", "curves", "given_metrics", "applications")  # which suggestions tell of
 TYPES = {
     "text": "string",
     "float": "number",
@@ -166,9 +166,10 @@ def test_the_stored_export_of_1_1_imports(store: fl.StorageManager, mode: str) -
         (b"2024-01-02", b"many"),
     ]
     columns = "priority, description, expected_impact, rationale, typeof(rationale), learning_references, status"
-    assert stored(store, f"SELECT {columns}, applied_iteration_id FROM suggestions WHERE {odd}") == [
-        (b"urgent", b"try", b"", b"\xff", b"text", b"a book", b"open", ids[0].encode())
+    assert stored(store, f"SELECT {columns} FROM suggestions WHERE {odd}") == [
+        (b"urgent", b"try", b"", b"\xff", b"text", b"a book", b"open")
     ]
+    assert stored(store, "SELECT iteration_id FROM applications") == [(ids[0].encode(),)]
     assert stored(store, f"SELECT tag, typeof(tag) FROM tags WHERE {odd} ORDER BY rowid") == [
         (b" ", b"text"),
         (b"t", b"blob"),
@@ -188,6 +189,26 @@ def test_the_stored_export_of_1_1_imports(store: fl.StorageManager, mode: str) -
         assert f"{table}.{column} ({count})" in warning
     places = {(one["table"], one["column"]) for one in found}
     assert places >= {("strategies", "code"), ("suggestions", "rationale"), ("tags", "tag"), ("trades", "exit_date")}
+
+
+@pytest.mark.parametrize("mode", ["copy", "merge"])
+def test_the_stored_export_of_1_3_imports(store: fl.StorageManager, mode: str) -> None:
+    with pytest.warns(fl.BadDataWarning, match=r"suggestions\.priority \(1\)"):
+        third, first, odd, second = ids = store.import_results(DATA / "export_1_3.json.gz", mode)
+    assert (ids == ["i-third", "i-first", "i-odd", "i-second"]) is (mode == "merge")
+    found = [
+        (one["description"], one["status"], one["applied_iteration_ids"])
+        for run in (first, odd)
+        for one in store.load_iteration(run)["suggestions"]
+    ]
+    assert found == [
+        ("applied by two", "applied", [second, third]),
+        ("applied by one", "applied", [second]),
+        ("applied by hand", "applied", []),
+        ("applied, then rejected", "rejected", [second]),
+        ("open", "open", []),
+        ("urgent", "applied", [second, third]),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["copy", "merge"])

@@ -308,7 +308,8 @@ def test_a_run_is_linked_to_the_suggestions_that_it_applies(store: fl.StorageMan
     applied = store.load_iteration(run)["suggestions"][0]
     assert (applied["status"], applied["applied_iteration_id"]) == ("applied", tried)
     (again,) = store.save_iterations([{"strategy_id": strategy, "applies": [suggestion]}])
-    assert store.load_iteration(run)["suggestions"][0]["applied_iteration_id"] == again
+    applied = store.load_iteration(run)["suggestions"][0]
+    assert (applied["applied_iteration_id"], applied["applied_iteration_ids"]) == (tried, [tried, again])
 
 
 def test_a_run_that_applies_an_unknown_suggestion_is_not_stored(store: fl.StorageManager, run: str) -> None:

@@ -36,8 +36,13 @@ def rows(path: Path) -> dict[str, list[dict[str, object]]]:
         connection.row_factory = sqlite3.Row
         tables = ("strategies", "iterations", "metrics", "extra_metrics", "trades", "equity", "suggestions", "tags")
         found = {table: f"SELECT * FROM {table} ORDER BY rowid" for table in tables}
-        if list(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'curves'")):
+        names = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
+        if "curves" in names:
             found["equity"] = "SELECT equity_id, iteration_id, date, equity FROM equity JOIN curves USING (curve_id)"
+        if "applications" in names:
+            found["suggestions"] = """
+                SELECT s.*, a.iteration_id AS applied_iteration_id
+                FROM suggestions AS s LEFT JOIN applications AS a USING (suggestion_id) ORDER BY suggestion_id"""
         return {table: [dict(row) for row in connection.execute(query)] for table, query in found.items()}
 
 
@@ -118,7 +123,7 @@ def test_metrics_that_were_given_to_schema_2_are_kept_and_marked(schema_2: Path)
 
 def test_the_upgrade_says_how_many_metrics_have_other_values(schema_2: Path) -> None:
     message = (
-        r"schema 3.*: \d+ metrics of \d+ iterations were computed anew.*, and 2 that were given .*before-schema-3-\d+"
+        r"schema 4.*: \d+ metrics of \d+ iterations were computed anew.*, and 2 that were given .*before-schema-4-\d+"
     )
     with pytest.warns(fl.UpgradeWarning, match=message):
         fl.StorageManager(schema_2).close()

@@ -227,6 +227,16 @@ def test_chinese_names_reach_the_table_the_chart_and_the_comparison(explore: Any
 
 
 @pytest.mark.slow
+def test_a_suggestion_names_all_runs_that_applied_it(explore: Any, lab: fl.Lab) -> None:
+    run = _save(lab, suggestions=[{"priority": "low", "description": "try it"}])
+    number = lab.suggestions(run)["suggestion_id"].item()
+    _save(lab, "<b>second", applies=[number])
+    _save(lab, "third", applies=[number])
+    explorer = explore(lab)
+    explorer.selected = [run]
+    assert "Applied by:</span> &lt;b&gt;second #1, third #1</p>" in explorer.suggestions.value
+
+
 def test_suggestions_come_in_order_of_priority(explore: Any, lab: fl.Lab) -> None:
     suggestions = [{"priority": level, "description": f"a {level} thing"} for level in ("low", "high", "medium")]
     _save(lab, suggestions=suggestions)

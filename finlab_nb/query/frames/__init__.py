@@ -24,6 +24,6 @@ class Frames(IterationFrames, TradeFrames, CurveFrames, SeriesFrames, SqlFrames)
     Parameters
     ----------
     engine
-        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
-        equity, tags, series``.
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
+        applications, trades, equity, tags, series``.
     """

@@ -59,7 +59,11 @@ _PROGRESS: Final = """
     ORDER BY s.created_at, s.strategy_id, i.iteration_number"""
 _EXTRA_METRIC_NAMES: Final = "SELECT DISTINCT name FROM extra_metrics WHERE name IS NOT NULL ORDER BY name"
 _SUGGESTIONS: Final = """
-    SELECT * FROM suggestions WHERE {condition}
+    SELECT suggestions.*, applied[1] AS applied_iteration_id, coalesce(applied, []) AS applied_iteration_ids
+    FROM suggestions LEFT JOIN (
+        SELECT suggestion_id, list(iteration_id ORDER BY row_id) AS applied
+        FROM copied.applications_rows AS applications GROUP BY suggestion_id) USING (suggestion_id)
+    WHERE {condition}
     ORDER BY iteration_id, CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
 
 
@@ -137,10 +141,12 @@ class IterationFrames(Questions):
 
     def suggestions(self, iterations: str | Iterable[str] | None = None, *, status: str | None = None) -> pd.DataFrame:
         """See `Lab.suggestions`."""
-        if status is None:
-            return self.of_iterations(_SUGGESTIONS, iterations)
-        wanted = {"status": arguments.one_of("status", status, SUGGESTION_STATES)}
-        return self.of_iterations(_SUGGESTIONS, iterations, ["status = $status"], wanted)
+        conditions, values = list[str](), dict[str, str]()
+        if status is not None:
+            conditions, values = ["status = $status"], {"status": arguments.one_of("status", status, SUGGESTION_STATES)}
+        frame = self.of_iterations(_SUGGESTIONS, iterations, conditions, values)
+        frame["applied_iteration_ids"] = frame["applied_iteration_ids"].map(list)
+        return frame
 
 
 def _condition(

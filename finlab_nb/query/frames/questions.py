@@ -140,8 +140,8 @@ class Questions:
     Parameters
     ----------
     engine
-        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, trades,
-        equity, tags, series``.
+        What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
+        applications, trades, equity, tags, series``.
     """
 
     def __init__(self, engine: Engine) -> None:

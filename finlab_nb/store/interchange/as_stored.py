@@ -5,7 +5,9 @@ of the same name is null, so that no value is told twice:
 
 - For a field that is a column (code, timestamp, ...) it holds the stored value.
 - For a field that is a table (metrics, extra_metrics, trades, equity, suggestions, tags) it holds all rows of the
-  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them.
+  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. The row of a
+  suggestion has the first iteration that applied it (applied_iteration_id), and all where there are more
+  (applied_iteration_ids, a list).
 
 A stored value is null, a whole number, another number (with a decimal point or an exponent) or text. What JSON cannot
 hold is an object: ``{"type": "blob", "base64": ...}``, ``{"type": "text", "base64": ...}`` for text that is no UTF-8,
@@ -17,11 +19,11 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES
-from finlab_nb.records.values import shown
+from finlab_nb.records.values import listed, shown
 from finlab_nb.store.broken_text import BrokenText, Row, decoded
 from finlab_nb.store.interchange.versions import NEWEST, Reading, Version
 
@@ -32,7 +34,9 @@ IDS: Final = ("strategy_id", "parent_strategy_id")
 ROW_COLUMNS: Final = {
     name: table.names_without(table.row_key, table.owner) for name, table in TABLES.items() if name in NEWEST.rows
 }
-_APPLIED: Final = ROW_COLUMNS["suggestions"].index("applied_iteration_id")
+# What rows of suggestions have behind their columns: the first iteration that applied it, and all where there are more.
+LINKS: Final = ("applied_iteration_id", "applied_iteration_ids")
+ROW_COLUMNS["suggestions"] += LINKS
 _INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DECODED: Final[Mapping[str, Callable[[bytes], Any]]] = {"blob": bytes, "text": decoded}
 
@@ -66,6 +70,8 @@ def told_columns(table: str, rows: list[Row]) -> tuple[list[Row], tuple[str, ...
 
 
 def _written_value(value: Any) -> Any:
+    if isinstance(value, tuple):  # of links
+        return [_written_value(one) for one in value]
     if isinstance(value, bytes):
         kind = "text" if isinstance(value, BrokenText) else "blob"
         return {"type": kind, "base64": base64.b64encode(value).decode()}
@@ -107,10 +113,15 @@ def taken(path: str, kind: str, given: dict[str, Any], reading: Reading) -> dict
     return found
 
 
-def without_links(rows: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], tuple[str | None, ...]]:
+def links(applied: Sequence[Any]) -> tuple[Any, tuple[Any, ...] | None]:
+    """Return the iterations that applied a suggestion as its row ends with them."""
+    return applied[0] if applied else None, tuple(applied) if len(applied) > 1 else None
+
+
+def without_links(rows: list[Row]) -> tuple[list[Row], Sequence[Sequence[str]]]:
     """Take the ids of the iterations that applied them out of the rows of suggestions."""
-    links = tuple(row[_APPLIED] if isinstance(row[_APPLIED], str) else None for row in rows)
-    return [(*row[:_APPLIED], None, *row[_APPLIED + 1 :]) for row in rows], links
+    found = [[one for one in several or (first,) if isinstance(one, str)] for *_, first, several in rows]
+    return [row[: -len(LINKS)] for row in rows], found
 
 
 def _rows(path: str, table: str, value: object, reading: Reading) -> list[tuple[Any, ...]]:
@@ -119,11 +130,15 @@ def _rows(path: str, table: str, value: object, reading: Reading) -> list[tuple[
     rows = []
     for i, item in enumerate(value):
         row = {
-            name: _value(f"{path}[{i}].{name}", cell)
+            name: (_several if name == LINKS[1] else _value)(f"{path}[{i}].{name}", cell)
             for name, cell in reading.object(f"{path}[{i}]", table, item).items()
         }
         rows.append(tuple(row.get(name) for name in ROW_COLUMNS[table]))
     return rows
+
+
+def _several(path: str, value: object) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(_value(f"{path}[{i}]", one) for i, one in enumerate(listed(path, value)))
 
 
 def _value(path: str, value: object) -> Any:

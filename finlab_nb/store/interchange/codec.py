@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_record, text
 from finlab_nb.records.days import timestamp_text
-from finlab_nb.records.values import shown, whole
+from finlab_nb.records.values import listed, shown, whole
 from finlab_nb.store.interchange import as_stored
 from finlab_nb.store.interchange.versions import OLDEST, Reading, Version
 
@@ -65,7 +65,7 @@ class ImportedIteration(NamedTuple):
 
     record: Iteration
     strategy: ImportedStrategy | None
-    applied_iteration_ids: tuple[str | None, ...]  # by suggestion
+    applied_iteration_ids: Sequence[Sequence[str]]  # by suggestion
     as_stored: dict[str, Any]  # by field; instead of what the record has
 
 
@@ -126,7 +126,7 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
 
 def iteration_of_fields(
     path: str, fields: Mapping[str, Any], version: Version
-) -> tuple[Iteration, tuple[str | None, ...]]:
+) -> tuple[Iteration, Sequence[Sequence[str]]]:
     """Return the record of an iteration's fields, which are known ones, and which iterations applied its suggestions.
 
     Raises
@@ -142,7 +142,7 @@ def iteration_of_fields(
         if changed_at is not None:
             record = replace(record, changed_at=timestamp_text("changed_at", changed_at))
         whole("iteration_number", record.iteration_number, 1)
-        return record, tuple(_applied(i, one) for i, one in enumerate(given["suggestions"]))
+        return record, [_applied(f"suggestions[{i}].", one) for i, one in enumerate(given["suggestions"])]
     except ValueError as error:
         raise ValueError(f"{path}.{error}") from error
 
@@ -180,11 +180,11 @@ def _numbers_of(path: str, metrics: Mapping[str, object]) -> dict[str, object]:
     return {name: _INFINITIES.get(value, value) if isinstance(value, str) else value for name, value in metrics.items()}
 
 
-def _applied(position: int, suggestion: Mapping[str, Any]) -> str | None:
-    given = suggestion.get("applied_iteration_id")
-    if given is None:
-        return None
-    field = f"suggestions[{position}].applied_iteration_id"
-    if suggestion.get("status") != "applied":
-        raise ValueError(f"{field} is {shown(given)}; it goes with the status 'applied' only")
-    return text(field, given, empty=False)
+def _applied(path: str, suggestion: Mapping[str, Any]) -> Sequence[str]:
+    """Return all iterations that applied a suggestion, as one or both of its fields name them."""
+    field, first, several = f"{path}applied_iteration_id", *map(suggestion.get, as_stored.LINKS)
+    if first is not None and suggestion.get("status") != "applied":
+        raise ValueError(f"{field} is {shown(first)}; it goes with the status 'applied' only")
+    given = {} if first is None else {field: first}
+    given |= {f"{field}s[{i}]": one for i, one in enumerate(listed(f"{field}s", [] if several is None else several))}
+    return tuple(dict.fromkeys(text(where, one, empty=False) for where, one in given.items()))

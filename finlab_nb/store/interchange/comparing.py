@@ -15,6 +15,7 @@ from typing import Any, Final
 from finlab_nb.records import METRICS, PRIORITIES, Iteration, Strategy
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row
+from finlab_nb.store.interchange.as_stored import ROW_COLUMNS
 from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.rendering import Exported
 from finlab_nb.store.interchange.versions import V1_2, Version, newer_of
@@ -31,7 +32,7 @@ _ITERATION_FIELDS: Final = (
 )
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
-_WRITTEN_AFTERWARDS: Final = ("status", "applied_iteration_id")
+_WRITTEN_AFTERWARDS: Final = ROW_COLUMNS["suggestions"].index("status")  # and all behind it
 _NOT_COMPARED: Final = {"note", "starred", "archived", "tags", "changed_at", "parent_strategy_id"}
 _SAME: Final = 1e-9  # relative
 _ABSENT: Final = object()
@@ -83,7 +84,7 @@ def _refuse_difference_as_stored(path: str, given: Mapping[str, Any], stored: Ex
 
 def _rows(table: str, rows: Iterable[Row]) -> Counter[str]:
     """Return rows as they are compared: in any order, but exactly."""
-    length = -len(_WRITTEN_AFTERWARDS) if table == "suggestions" else None
+    length = _WRITTEN_AFTERWARDS if table == "suggestions" else None
     return Counter(repr(row[:length]) for row in rows)
 
 

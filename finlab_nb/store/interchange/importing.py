@@ -31,7 +31,6 @@ _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
 _SUGGESTIONS: Final = "SELECT suggestion_id FROM suggestions WHERE iteration_id = ? ORDER BY suggestion_id"
-_LINK_SUGGESTION: Final = "UPDATE suggestions SET applied_iteration_id = ? WHERE suggestion_id = ?"
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +156,7 @@ class _Storing:
         if any(iteration.applied_iteration_ids):
             suggestions = (suggestion for (suggestion,) in self.connection.execute(_SUGGESTIONS, (own,)))
             links = zip(suggestions, iteration.applied_iteration_ids, strict=True)
-            self.links.extend((suggestion, other) for suggestion, other in links if other is not None)
+            self.links.extend((suggestion, other) for suggestion, others in links for other in others)
 
     def _is_there(self, path: str, iteration: ImportedIteration) -> bool:
         if iteration.record.iteration_id in self.same:
@@ -171,7 +170,7 @@ class _Storing:
             if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
                 target = applied
             if target is not None:
-                self.connection.execute(_LINK_SUGGESTION, (target, suggestion_id))
+                self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target))
 
     def _count_broken(self, table: str, owner: str) -> None:
         self.broken.update(check.broken_values(self.connection, TABLES[table], owner))

@@ -35,6 +35,8 @@ _DEFINITIONS: Final = {
     "suggestions": TABLES["suggestions"],
 }
 _NAMES: Final = {"trades": "trade", "equity": "equity_point", "suggestions": "suggestion"}
+_APPLIED: Final = "applied_iteration_ids"
+_LINKS: Final[_Schema] = {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}}
 _STORED_VALUE: Final[_Schema] = {
     "description": "A value as SQLite holds it. A number with a point or an exponent is REAL, another one INTEGER.",
     "anyOf": [
@@ -75,7 +77,7 @@ def json_schema(version: Version = NEWEST) -> _Schema:
         properties = definitions[_NAMES.get(kind, kind)]["properties"]
         for name in version.fields(kind).optional:
             if name != "as_stored":
-                properties[name] = _optional(table.column(name).rule)
+                properties[name] = _LINKS if name == _APPLIED else _optional(table.column(name).rule)
     for kind in ("strategy", "iteration"):
         _add_as_stored(definitions[kind], kind, version)
     return schema
@@ -123,12 +125,13 @@ def _add_as_stored(definition: _Schema, kind: str, version: Version) -> None:
 
 
 def _stored_rows(table: str, version: Version) -> _Schema:
-    fields = version.rows[table]
+    fields, value = version.rows[table], {"$ref": "#/$defs/stored_value"}
+    several = {"type": ["array", "null"], "items": value}
     return {
         "type": "array",
         "items": {
             "type": "object",
-            "properties": {name: {"$ref": "#/$defs/stored_value"} for name in fields.names}
+            "properties": {name: several if name == _APPLIED else value for name in fields.names}
             | dict.fromkeys(set(fields.passed_over) - {*fields.names}, True),
             "required": list(fields.required),
             "additionalProperties": False,

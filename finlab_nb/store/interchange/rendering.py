@@ -70,8 +70,19 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
         if isinstance(number, float) and math.isinf(number):
             value["extra_metrics"][name] = "Infinity" if number > 0 else "-Infinity"
     stored = dict(zip(loading.ITERATION_FIELDS, rows.pop("iterations")[0], strict=True)) | rows
-    stored["suggestions"] = [row[1:] for row in rows["suggestions"]]  # without the row number
+    stored["suggestions"] = [(*row, *as_stored.links(applied)) for _, *row, applied in rows["suggestions"]]
+    _tell_links(value["suggestions"])
     return _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
+
+
+def _tell_links(suggestions: list[_Fields]) -> None:
+    """Name the iterations that applied each suggestion in one field where that does, else in two."""
+    for one in suggestions:
+        if one["status"] != "applied":
+            one["applied_iteration_id"] = None
+    if all(len(one["applied_iteration_ids"]) == (one["applied_iteration_id"] is not None) for one in suggestions):
+        for one in suggestions:
+            del one["applied_iteration_ids"]
 
 
 def _refuse_if_no_id(
@@ -132,7 +143,7 @@ def _strategy(told: _Fields) -> _Made:
 
 
 def _iteration(told: _Fields) -> _Made:
-    record, links = iteration_of_fields("", told, NEWEST)
+    record, applied = iteration_of_fields("", told, NEWEST)
     for text in (record.parameters, *(one.learning_references for one in record.suggestions)):
         _refuse_if_nested_too_deeply(text)
     for trade in record.trades:
@@ -141,7 +152,7 @@ def _iteration(told: _Fields) -> _Made:
     made = {name: getattr(record, name) for name in loading.ITERATION_FIELDS}
     made |= {table: list(rows) for table, rows in saving.rows_of(record) if table in NEWEST.rows}
     made |= {"starred": int(record.starred), "archived": int(record.archived)}
-    made["suggestions"] = [(*row[:-1], link) for row, link in zip(made["suggestions"], links, strict=True)]
+    made["suggestions"] = [(*row, *as_stored.links(ids)) for row, ids in zip(made["suggestions"], applied, strict=True)]
     return record, made
 
 

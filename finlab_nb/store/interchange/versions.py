@@ -167,8 +167,10 @@ V1_2: Final = V1_1.plus(
     iteration=("initial_capital", "timezone", "periods_per_year", "currency", "changed_at"),
     trades=("trade_return", "fees", "mae", "mfe", "multiplier", "entry_reason", "exit_reason", "extra"),
 )
+# All iterations that applied a suggestion, whatever became of it; before, one that was applied could name one of them.
+V1_3: Final = V1_2.plus("1.3", suggestions=("applied_iteration_ids",))
 
-VERSIONS: Final = (V1_0, V1_1, V1_2)
+VERSIONS: Final = (V1_0, V1_1, V1_2, V1_3)
 OLDEST: Final = VERSIONS[0]
 NEWEST: Final = VERSIONS[-1]
 _BY_NAME: Final = {version.name: version for version in VERSIONS}
@@ -193,7 +195,7 @@ _ORIGINALS: Final = {
     version.name: ORIGINAL.plus(
         version.name,
         iteration=tuple(name for name in version.iteration.optional if name != "as_stored"),
-        trades=version.rows["trades"].optional,
+        **{table: fields.optional for table, fields in version.rows.items()},
     )
     for version in VERSIONS
 }

@@ -61,6 +61,9 @@ class Changes(Base):
     def set_suggestion_status(self, suggestion_id: int, status: str, applied_iteration_id: str | None = None) -> None:
         """Record what became of a suggestion.
 
+        Which iterations have applied it is kept, whatever its status becomes. An applied suggestion is open again when
+        the last iteration that applied it is deleted; one that was applied without an iteration stays so.
+
         Parameters
         ----------
         suggestion_id
@@ -68,7 +71,7 @@ class Changes(Base):
         status
             open, applied or rejected.
         applied_iteration_id
-            The iteration that applied it, if known; only with the status applied.
+            An iteration that applied it, in addition to those known already; only with the status applied.
 
         Raises
         ------
@@ -90,6 +93,8 @@ class Changes(Base):
     @timed
     def delete_iteration(self, iteration_id: str) -> None:
         """Remove an iteration with its metrics, trades, equity, suggestions and tags.
+
+        An applied suggestion that no other iteration has applied is open again.
 
         Parameters
         ----------

@@ -26,7 +26,8 @@ class Exchange(Base):
         Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
         it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
         are stored; 1.2 where an iteration has capital, zone, currency, later annotations or periods a year that its
-        curve does not give, or its trades have fees, returns, excursions, a multiplier, reasons or further columns.
+        curve does not give, or its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3
+        where several iterations applied a suggestion, or one did whose status is not applied any more.
 
         Parameters
         ----------

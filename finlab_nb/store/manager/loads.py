@@ -140,7 +140,8 @@ class Loads(Base):
         dict
             iteration_id, strategy_id, iteration_number, code, timestamp (ISO 8601, UTC), parameters, metrics (the
             standard set), extra_metrics, trades (dicts, by entry date), equity (dicts of date and equity, by date),
-            suggestions (dicts, high priority first), tags, note, starred, archived.
+            suggestions (dicts, high priority first, with applied_iteration_ids: the iterations that applied it, in this
+            order, and applied_iteration_id: the first of them), tags, note, starred, archived.
 
         Raises
         ------

@@ -129,7 +129,7 @@ class Saves(Base):
         timestamp
             When the backtest was run; without an offset it is in UTC; by default now.
         applies
-            Ids of the suggestions that this iteration tries: each is marked as applied by it.
+            Ids of the suggestions that this iteration tries: each is marked as applied by it, too.
         returns
             Instead of equity: the return of each period as a fraction, in the same forms. The account begins with the
             initial capital, or with 1, one period before the first return.

@@ -249,7 +249,7 @@ PLACES: Final = [
         "applies[1]",
         whole_rule(1, known=SUGGESTIONS),
         _iteration(applies=lambda value: [9, value]),
-        _column("suggestions", "suggestion_id", "suggestion_id <> 9 AND applied_iteration_id"),
+        _column("applications", "suggestion_id", "suggestion_id <> 9 AND iteration_id"),
         at_once=True,
     ),
     # Annotations.
