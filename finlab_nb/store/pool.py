@@ -199,6 +199,11 @@ class ConnectionPool:
                 connection.execute("COMMIT")
             self._checkpoint_if_due(connection)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a write transaction."""
+        return self._own_writer() is not None
+
     def _own_writer(self) -> Connection | None:
         """Return the connection of this thread's write transaction, if it is in one."""
         self._refuse_if_forked_in_use()  # else a child that leaves the transaction would commit it, as its parent will
