@@ -278,13 +278,13 @@ class ConnectionPool:
             else:
                 connection.execute(begin)
 
-    def _checkpoint_if_due(self, connection: Connection) -> None:
-        if not self._checkpoints.due():
+    def _checkpoint_if_due(self, connection: Connection, most: int = checkpoint.WAL_BYTES) -> None:
+        if most and not self._checkpoints.due():
             return
         try:
-            self._begin_immediate(connection, self._checkpoints.lock_seconds)
+            self._begin_immediate(connection, self._checkpoints.lock_seconds if most else PATIENCE_SECONDS)
             with self._keeping() as keeper:
-                self._checkpoints.run(connection, keeper)
+                self._checkpoints.run(connection, keeper, most)
         except PoolTimeoutError:
             _log.debug("the write-ahead log of %s is left to a later commit: others are writing", self.path)
         except (sqlite3.Error, StorageError):
@@ -292,6 +292,24 @@ class ConnectionPool:
             _log.warning("the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
         finally:
             self._end_transaction(connection)
+
+    @contextlib.contextmanager
+    def maintain(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection outside of any transaction while no thread begins to write; then bring the log back.
+
+        Raises
+        ------
+        StorageError
+            If this thread is in a transaction.
+        """
+        if self.in_transaction:
+            raise StorageError(f"this is done to all of {self.path}, outside of any transaction; end yours first")
+        with self.snapshot():  # so that the schema is one that can be relied on
+            pass
+        with translated_errors(self.path), self._lease() as connection:
+            with self._write_lock:
+                yield connection
+            self._checkpoint_if_due(connection, 0)
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
