@@ -54,8 +54,7 @@ def compact(pool: ConnectionPool, *, progress: bool) -> dict[str, int]:
                     connection.execute(statement)
     with pool.read() as connection:
         needed, _ = connection.execute(_PAGES).fetchone()
-    after = max(needed, file_sizes(pool.path)["database"])
-    return {"freed": max(0, before - after), "pending": after - needed}
+    return {"freed": max(0, before - needed), "pending": max(0, file_sizes(pool.path)["database"] - needed)}
 
 
 def _check_room(database: Path, live: int) -> None:

@@ -89,8 +89,8 @@ class Upkeep(Base):
         Returns
         -------
         dict
-            freed: the bytes by which the database became smaller; pending: the bytes by which it still will, when the
-            programs that were reading have ended their queries.
+            freed: the bytes by which the database is smaller than before; pending: those that its file keeps, because
+            somebody is reading, until that has ended and the store is saved to, compacted again or closed.
 
         Raises
         ------
