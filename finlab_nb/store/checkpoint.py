@@ -62,7 +62,7 @@ class Checkpoints:
         """How long to wait for the write lock, which others want too: not at all until it is urgent."""
         return _LOCK_SECONDS if self._size() >= 2 * WAL_BYTES else 0.0
 
-    def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection, most: int = WAL_BYTES) -> None:
+    def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection, most: int) -> None:
         """Copy the log into the database on `keeper`, while `writer` is in a write transaction, and restart the log.
 
         A log of at most `most` bytes is left as it is: another process was quicker. If readers stay in the log, it is

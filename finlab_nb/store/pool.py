@@ -278,13 +278,13 @@ class ConnectionPool:
             else:
                 connection.execute(begin)
 
-    def _checkpoint_if_due(self, connection: Connection, most: int = checkpoint.WAL_BYTES) -> None:
-        if most and not self._checkpoints.due():
+    def _checkpoint_if_due(self, connection: Connection, *, now: bool = False) -> None:
+        if not (now or self._checkpoints.due()):
             return
         try:
-            self._begin_immediate(connection, self._checkpoints.lock_seconds if most else PATIENCE_SECONDS)
+            self._begin_immediate(connection, PATIENCE_SECONDS if now else self._checkpoints.lock_seconds)
             with self._keeping() as keeper:
-                self._checkpoints.run(connection, keeper, most)
+                self._checkpoints.run(connection, keeper, 0 if now else checkpoint.WAL_BYTES)
         except PoolTimeoutError:
             _log.debug("the write-ahead log of %s is left to a later commit: others are writing", self.path)
         except (sqlite3.Error, StorageError):
@@ -309,7 +309,7 @@ class ConnectionPool:
         with translated_errors(self.path), self._lease() as connection:
             with self._write_lock:
                 yield connection
-            self._checkpoint_if_due(connection, 0)
+            self._checkpoint_if_due(connection, now=True)
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
