@@ -1,31 +1,35 @@
 """Removing iterations and strategies without holding the write lock for long.
 
-Row by row, the triggers of `edited_rows` take more time than the deletion itself. So the buckets of all rows of an
-iteration get their stamps at once, and `store_state.deleting` keeps the triggers of deletion from doing it again. It is
-set only within the transaction, and no other program ever sees it.
+Row by row, the triggers of `edited_rows` take more time than the deletion itself. So the buckets of all trades of an
+iteration, and of its curve, get their stamps at once, and `store_state.deleting` keeps the triggers of deletion from
+doing it again while these go. Foreign keys remove all else with the iteration.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from functools import cache
 from typing import Final
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError
-from finlab_nb.records.tables import ITERATIONS, TABLES
+from finlab_nb.records.tables import EQUITY, TRADES
 from finlab_nb.store.triggers import BUCKET_BITS
 
 SLICE_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.02  # in which other processes, which look for the write lock every few milliseconds, find it
 
 _SET_DELETING: Final = "UPDATE store_state SET deleting = ?"
+_ROWID: Final = "SELECT rowid FROM iterations WHERE iteration_id = ?"
+_ID: Final = "(SELECT iteration_id FROM iterations WHERE rowid = ?)"  # another program's may be no text
 _STAMP: Final = """
     INSERT OR REPLACE INTO edited_rows SELECT '{table}', bucket, random()
     FROM (SELECT DISTINCT rowid >> {bits} AS bucket FROM {table} WHERE {rows})"""
-_ROWID: Final = "SELECT rowid FROM iterations WHERE iteration_id = ?"
-_ID: Final = "(SELECT iteration_id FROM iterations WHERE rowid = ?)"  # another program's may be no text
-_DELETE: Final = "DELETE FROM {table} WHERE {rows}"
+_DELETE_ROWS: Final = tuple(
+    statement.format(table=table.name, bits=BUCKET_BITS, rows=table.rows_of(_ID))
+    for table in (TRADES, EQUITY)
+    for statement in (_STAMP, "DELETE FROM {table} WHERE {rows}")
+)
+_DELETE_ITERATION: Final = "DELETE FROM iterations WHERE rowid = ?"
 _DEPENDENTS: Final = """
     SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
            (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)
@@ -35,17 +39,6 @@ _FAMILY: Final = """
         SELECT :strategy UNION SELECT strategy_id FROM strategies JOIN family ON parent_strategy_id = id)"""
 _ITERATIONS_OF_FAMILY: Final = f"{_FAMILY} SELECT rowid FROM iterations WHERE strategy_id IN (SELECT id FROM family)"
 _DELETE_FAMILY: Final = f"{_FAMILY} DELETE FROM strategies WHERE strategy_id IN (SELECT id FROM family)"
-
-
-@cache
-def _of_iteration() -> tuple[str, ...]:
-    """Return what stamps and removes the rows of an iteration, itself last: foreign keys remove all else."""
-    tables = [table for table in TABLES.values() if table.owner == ITERATIONS.owner and table.copied]
-    return tuple(
-        statement.format(table=table.name, bits=BUCKET_BITS, rows=table.rows_of(_ID))
-        for table in reversed(tables)
-        for statement in (_STAMP, _DELETE)
-    )
 
 
 def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
@@ -58,9 +51,10 @@ def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
 
 def _delete(connection: sqlite3.Connection, rowid: tuple[int]) -> None:
     connection.execute(_SET_DELETING, (1,))
-    for statement in _of_iteration():
+    for statement in _DELETE_ROWS:
         connection.execute(statement, rowid)
     connection.execute(_SET_DELETING, (0,))
+    connection.execute(_DELETE_ITERATION, rowid)
 
 
 def delete_strategy(connection: sqlite3.Connection, strategy_id: str, *, cascade: bool, seconds: float) -> bool:
