@@ -187,6 +187,36 @@ class ConnectionPool:
                     self._connections.refuse_if_forked_in_use()  # it is the parent's
         self._after_commit()
 
+    @contextlib.contextmanager
+    def maintain(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection outside of any transaction while no thread begins to write; then bring the log back.
+
+        Raises
+        ------
+        StorageError
+            If this thread is in a transaction.
+        """
+        refuse_in_transaction(self.path, "this")
+        with self.snapshot():  # so that the schema is one that can be relied on
+            pass
+        with translated_errors(self.path), self._queue:
+            connection = self._connections.take("writer")
+            try:
+                yield connection
+            except BaseException as error:
+                if spoils(error):
+                    self._connections.shut(connection)
+                raise
+            finally:
+                self._connections.put_back("writer", connection)
+            self._bring_log_back()
+        self._idle_timer.restart()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the caller is inside a write transaction."""
+        return self._own_transaction() is not None
+
     def _own_transaction(self) -> Transaction | None:
         """Return the transaction that the caller is in, if any."""
         self._connections.refuse_if_forked_in_use()  # else a child would go on with the transaction of its parent

@@ -104,7 +104,8 @@ def _make(database: Path, folder: Path, *, compress: bool) -> tuple[Path, dateti
     name = files.PREFIX + created_at.strftime(files.STAMP)
     plain, packed = folder / (name + files.PLAIN), folder / (name + files.COMPRESSED)
     copy, packing = _temporary(plain), _temporary(packed)
-    _copy(database, copy)
+    with contextlib.closing(_pool(database)) as pool:
+        copy_moment(pool, copy)
     summary, digest = inspected(copy)
     if summary.schema_faults:
         warn(
@@ -125,22 +126,25 @@ def _temporary(path: Path) -> Path:
     return path.with_name(path.name + files.TEMPORARY)
 
 
-def _copy(database: Path, target: Path) -> None:
-    """Copy one moment of the database into a single file without a log."""
-    target.touch(exist_ok=False)
-    with (
-        translated_errors(target),
-        flushed(target),
-        contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy,
-    ):
-        for setting in _COPY_SETTINGS:
-            copy.execute(setting).fetchall()
-        with (
-            contextlib.closing(_pool(database)) as pool,
-            pool.snapshot() as source,  # no longer than needed, because the log of the database grows until this ends
-        ):
-            source.backup(copy, pages=-1)  # all at once: in steps it would restart at every commit of others
-        copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+def copy_moment(pool: ConnectionPool, target: Path) -> None:
+    """Copy one moment of a database, with all that is committed, into a new single file without a log.
+
+    Writers go on meanwhile. The copy is on the disk when this returns, but nobody has checked it yet; see
+    `finlab_nb.store.integrity.inspected`. What a failure leaves of it is for the caller to remove.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written, or there is one of that name.
+    """
+    with translated_os_errors(target), translated_errors(target):
+        target.touch(exist_ok=False)
+        with flushed(target), contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            for setting in _COPY_SETTINGS:
+                copy.execute(setting).fetchall()
+            with pool.snapshot(watched=False) as source:  # briefly: the log of the database grows until this ends
+                source.backup(copy, pages=-1)  # all at once: in steps it would restart at every commit of others
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def _free_moment(folder: Path) -> datetime:
