@@ -6,12 +6,12 @@ import contextlib
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from finlab_nb.errors import StorageError, StoreClosedError
 from finlab_nb.store import checkpoint, waiting
-from finlab_nb.store.connection import PATIENCE_SECONDS, Connection, FileIdentity, connect, file_identity
+from finlab_nb.store.connection import PATIENCE_SECONDS, Connection, FileIdentity, connect, file_identity, spoils
 from finlab_nb.store.forks import leave_to_parent
 from finlab_nb.store.watch import SchemaWatch
 
@@ -57,6 +57,19 @@ class OpenConnections:
                 f"this process was forked while a connection to {self._path} was in use, which SQLite does not "
                 "survive; open the store in the child process, or start the process by 'spawn'"
             )
+
+    @contextlib.contextmanager
+    def lent(self, use: str, taken: Connection | None = None) -> Iterator[Connection]:
+        """Lend a connection, or one that was taken already, until the end of the block or an error that spoils it."""
+        connection = taken or self.take(use)
+        try:
+            yield connection
+        except BaseException as error:
+            if spoils(error):
+                self.shut(connection)
+            raise
+        finally:
+            self.put_back(use, connection)
 
     def take(self, use: str) -> Connection:
         """Return a connection to the present file, an open one if there is one."""

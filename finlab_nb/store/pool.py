@@ -15,11 +15,9 @@ is lent is counted by weak references: a connection that is lost is lent no more
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -30,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finlab_nb.errors import PoolTimeoutError, StorageError, StorePicklingError
-from finlab_nb.store import checkpoint, waiting
+from finlab_nb.store import checkpoint, registry, waiting
 from finlab_nb.store.connection import Connection, spoils, translated_errors
 from finlab_nb.store.connections import OpenConnections
 from finlab_nb.store.forks import TemporaryFolder
@@ -43,7 +41,6 @@ _FORK_PATIENCE_SECONDS: Final = 2.0
 _RECHECK_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 1.5
 _log = logging.getLogger(__name__)
-_pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
 class ConnectionPool:
@@ -108,7 +105,7 @@ class ConnectionPool:
                 self._begin_reading(connection)
             finally:
                 self._connections.shut(connection)
-        _pools.add(self)
+        registry.POOLS.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as path and arguments: whoever loads it opens connections of its own."""
@@ -135,7 +132,7 @@ class ConnectionPool:
     @contextlib.contextmanager
     def read(self, *, watched: bool = True) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside a read transaction; inside a write transaction of the caller, the writer's own."""
-        transaction = self._own_transaction()
+        transaction = self.own_transaction()
         if transaction is not None:
             with translated_errors(self.path):
                 yield transaction.begun
@@ -173,7 +170,7 @@ class ConnectionPool:
         SchemaChangedError
             If another program has changed the schema.
         """
-        transaction = self._own_transaction()
+        transaction = self.own_transaction()
         with translated_errors(self.path):
             if transaction is not None:
                 with transaction.savepoint() as connection:
@@ -191,33 +188,23 @@ class ConnectionPool:
     def maintain(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection outside of any transaction while no thread begins to write; then bring the log back.
 
-        Raises
-        ------
-        StorageError
-            If this thread is in a transaction.
+        A StorageError says so if this thread is in a transaction.
         """
-        refuse_in_transaction(self.path, "this")
+        registry.refuse_in_transaction(self.path, "this")
         with self.snapshot():  # so that the schema is one that can be relied on
             pass
         with translated_errors(self.path), self._queue:
-            connection = self._connections.take("writer")
-            try:
+            with self._lease() as connection:
                 yield connection
-            except BaseException as error:
-                if spoils(error):
-                    self._connections.shut(connection)
-                raise
-            finally:
-                self._connections.put_back("writer", connection)
             self._bring_log_back()
         self._idle_timer.restart()
 
     @property
-    def in_transaction(self) -> bool:
-        """Whether the caller is inside a write transaction."""
-        return self._own_transaction() is not None
+    def transaction(self) -> Transaction | None:
+        """The transaction of whoever writes by this pool, if anybody does."""
+        return self._transaction()
 
-    def _own_transaction(self) -> Transaction | None:
+    def own_transaction(self) -> Transaction | None:
         """Return the transaction that the caller is in, if any."""
         self._connections.refuse_if_forked_in_use()  # else a child would go on with the transaction of its parent
         transaction = self._transaction()
@@ -230,7 +217,7 @@ class ConnectionPool:
 
     def _begin(self, transaction: Transaction) -> None:
         self._connections.refuse_if_unusable()
-        waiting.refuse_to_wait_for_oneself(self.path, _transaction_on(self.path))
+        waiting.refuse_to_wait_for_oneself(self.path, registry.transaction_on(self.path))
         deadline = time.monotonic() + WRITE_LOCK_SECONDS
         with self._queue:
             transaction.connection = connection = self._connections.take("writer")
@@ -240,7 +227,7 @@ class ConnectionPool:
 
     def _begin_immediate(self, connection: sqlite3.Connection, deadline: float) -> None:
         with self._queue:
-            waiting.take_write_lock(connection, self.path, deadline - time.monotonic(), _transaction_on)
+            waiting.take_write_lock(connection, self.path, deadline - time.monotonic(), registry.transaction_on)
 
     @contextlib.contextmanager
     def _ending(self, transaction: Transaction) -> Iterator[None]:
@@ -287,18 +274,14 @@ class ConnectionPool:
 
     def _bring_log_back(self) -> bool:
         """Copy the log back into the file as far as others allow, and tell whether nothing is left to be copied."""
-        used: list[Connection] = []
         try:
-            used += (self._connections.take("writer") for _ in range(2))
-            return self._checkpoints.run(*used)
+            with self._connections.lent("writer") as writer, self._connections.lent("writer") as copier:
+                return self._checkpoints.run(writer, copier)
         except (sqlite3.Error, StorageError) as error:
             # The commit before succeeded, and that is all that its caller must learn. A later one tries again.
             level = logging.WARNING if isinstance(error, sqlite3.Error) else logging.DEBUG  # the file has gone
             _log.log(level, "the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
             return True
-        finally:
-            for connection in used:
-                self._connections.put_back("writer", connection)
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
@@ -310,59 +293,41 @@ class ConnectionPool:
         self._connections.refuse_if_unusable()
         with translated_errors(self.path), self._lock:
             keeper = self._connections.take_open("keeper")
-            if keeper is None:
-                keeper = self._connections.connect()
-                self._keepers += 1
-            try:
-                (version,) = keeper.execute("PRAGMA data_version").fetchone()
-            except sqlite3.Error:
-                self._connections.shut(keeper)
-                raise
-            self._connections.put_back("keeper", keeper)
-            return (self._keepers, version)
+            self._keepers += keeper is None
+            with self._connections.lent("keeper", keeper) as keeper:
+                return (self._keepers, *keeper.execute("PRAGMA data_version").fetchone())
 
     # Connections --------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _lease(self) -> Iterator[Connection]:
-        connection = self._next_reader()
+        reader = self._free_reader() or self._wait_for_reader()
         try:
-            yield connection
-        except BaseException as error:
-            if spoils(error):
-                self._connections.shut(connection)
-            raise
+            with self._connections.lent("reader", reader):
+                yield reader
         finally:
-            self._lent.discard(connection)
-            self._connections.put_back("reader", connection)
+            self._lent.discard(reader)
             if self._given_back.qsize() < self.size:  # enough to wake all who wait, and perhaps nobody does
                 self._given_back.put(None)
 
-    def _next_reader(self) -> Connection:
-        self._connections.refuse_if_unusable()
-        reader = self._free_reader()
-        if reader is not None:
-            return reader
+    def _wait_for_reader(self) -> Connection:
         started = time.monotonic()
+        self.waits += 1
         try:
-            while (reader := self._free_reader()) is None:
-                left = started + self.timeout - time.monotonic()
-                if left <= 0:
-                    break
+            while (left := started + self.timeout - time.monotonic()) > 0:
                 with contextlib.suppress(queue.Empty):
                     self._given_back.get(timeout=min(left, _RECHECK_SECONDS))
+                if (reader := self._free_reader()) is not None:
+                    return reader
         finally:
-            self.waits += 1
             self.longest_wait = max(self.longest_wait, time.monotonic() - started)
-        if reader is None:
-            gc.collect()  # one that was lost in an exception may be held by a cycle through its traceback
-            reader = self._free_reader()
-        if reader is None:
-            raise PoolTimeoutError(
-                f"no free connection to {self.path} within {self.timeout:g} s: all {self.size} are in use; "
-                "give them back sooner or open the store with a larger pool_size"
-            )
-        return reader
+        gc.collect()  # one that was lost in an exception may be held by a cycle through its traceback
+        if (reader := self._free_reader()) is not None:
+            return reader
+        raise PoolTimeoutError(
+            f"no free connection to {self.path} within {self.timeout:g} s: all {self.size} are in use; "
+            "give them back sooner or open the store with a larger pool_size"
+        )
 
     def _free_reader(self) -> Connection | None:
         with self._lock:  # a fork holds it, so that nothing is lent meanwhile
@@ -434,41 +399,3 @@ def _reopened(path: Path, *arguments: Any) -> ConnectionPool:
 
 def _nobody() -> None:
     """Return no transaction."""
-
-
-def _transaction_on(path: Path) -> Transaction | None:
-    """Return the transaction in which this process is on a file."""
-    found = (pool._transaction() for pool in list(_pools) if pool.path == path)  # noqa: SLF001 - of pools
-    return next((transaction for transaction in found if transaction is not None), None)
-
-
-def refuse_in_transaction(path: Path, what: str) -> None:
-    """Refuse something that would wait for the caller's own transaction, or miss what it has saved."""
-    transaction = _transaction_on(path)
-    if transaction is not None and transaction.owner.thread is threading.current_thread():
-        raise StorageError(
-            f"{what} cannot run within a transaction of this process itself on {path}, which it would wait for; end "
-            "the transaction first"
-        )
-
-
-def is_open_here(path: Path) -> bool:
-    """Tell whether a pool of this process has the database open, or will open it at the next use."""
-    return any(pool.path == path and not pool.closed for pool in list(_pools))
-
-
-def _each(method: Callable[[ConnectionPool], None]) -> Callable[[], None]:
-    def call() -> None:
-        for pool in list(_pools):
-            method(pool)
-
-    return call
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_each(ConnectionPool.before_fork),
-        after_in_parent=_each(ConnectionPool.after_fork_in_parent),
-        after_in_child=_each(ConnectionPool.after_fork_in_child),
-    )
-atexit.register(_each(ConnectionPool.close))

@@ -185,7 +185,7 @@ def test_threads_that_die_with_a_connection_cost_the_pool_nothing(tmp_path: Path
         strategy = store.save_strategy_version("momentum", "signal = 1")
 
         def die() -> None:
-            connection = store.pool._next_reader()
+            connection = store.pool._free_reader()
             connection.execute("SELECT count(*) FROM strategies").fetchone()
             connection.close()  # an open one that is merely dropped is a warning since Python 3.13
 

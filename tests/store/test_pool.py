@@ -60,8 +60,8 @@ def test_a_waiting_thread_gets_the_connection_that_comes_free(tmp_path: Path) ->
 
 def test_a_lease_that_an_exception_lost_gives_its_slot_back(opened: contextlib.closing[ConnectionPool]) -> None:
     with opened as connections:
-        connections._next_reader()  # never given back, and nobody holds it
-        connections._next_reader()
+        connections._free_reader()  # never given back, and nobody holds it
+        connections._free_reader()
         with connections.read() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert connections.in_use == 0

@@ -114,7 +114,7 @@ def test_a_snapshot_inside_a_transaction_is_refused_at_once(store: fl.StorageMan
     run = fill(store, 1)[0]
     with store.transaction():
         store.annotate(run, note="changed")
-        with pytest.raises(fl.StorageError, match="would lack what this transaction has saved; end it first"):
+        with pytest.raises(fl.StorageError, match="a copy cannot run within a transaction of this process itself"):
             store.snapshot(tmp_path / "copy.db")
     assert store.load_iteration(run)["note"] == "changed"
     assert not (tmp_path / "copy.db").exists()

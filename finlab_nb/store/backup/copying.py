@@ -12,14 +12,14 @@ from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.integrity import inspected
-from finlab_nb.store.pool import ConnectionPool, is_open_here
+from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.registry import is_open_here, refuse_in_transaction
 from finlab_nb.store.schema import NEW_GENERATION
 
 
 def snapshot(pool: ConnectionPool, path: Path, *, overwrite: bool) -> Path:
     """See `StorageManager.snapshot`."""
-    if pool.in_transaction:
-        raise StorageError(f"a copy of {pool.path} would lack what this transaction has saved; end it first")
+    refuse_in_transaction(pool.path, "a copy")
     with translated_os_errors(path):
         _check_target(path, overwrite=overwrite)
         with TemporaryFolder("snapshot", path.parent) as folder:  # beside it: a rename reaches no other disk

@@ -23,7 +23,7 @@ from finlab_nb.records import arguments
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
-from finlab_nb.store.pool import is_open_here
+from finlab_nb.store.registry import is_open_here
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"

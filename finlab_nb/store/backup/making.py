@@ -26,7 +26,8 @@ from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.file_lock import FileLock
 from finlab_nb.store.fsync import flushed, translated_os_errors
 from finlab_nb.store.integrity import inspected
-from finlab_nb.store.pool import ConnectionPool, refuse_in_transaction
+from finlab_nb.store.pool import ConnectionPool
+from finlab_nb.store.registry import refuse_in_transaction
 
 _LOCK: Final = ".backup.writing.lock"
 _PATIENCE_SECONDS: Final = 120.0

@@ -19,7 +19,7 @@ from typing import Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments
-from finlab_nb.store import pool
+from finlab_nb.store import registry
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
@@ -65,7 +65,7 @@ def restore_backup(
     source, database = arguments.path("backup_path", backup_path), arguments.path("db_path", db_path)
     forced = arguments.flag("force", force)
     _check_paths(source, database)
-    if pool.is_open_here(database) and not forced:
+    if registry.is_open_here(database) and not forced:
         raise StorageError(f"{database} is open in this process; close() its stores and labs first, or use force=True")
     with translated_os_errors(database), _prepared(source, database) as fresh:
         if not database.exists():

@@ -139,7 +139,7 @@ class Changes(Base):
             If an argument is wrong.
         """
         wanted, with_all = arguments.filled_text("strategy_id", strategy_id), arguments.flag("cascade", cascade)
-        seconds = math.inf if self.pool.in_transaction else deleting.SLICE_SECONDS
+        seconds = math.inf if self.pool.own_transaction() else deleting.SLICE_SECONDS
         done = False
         while not done:
             with saving.writing(self.pool) as connection:
