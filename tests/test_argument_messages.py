@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import FunctionType
 from typing import Any, Final
 
 import numpy as np
@@ -165,6 +164,9 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("StorageManager.import_results", "path", None, f" is None (NoneType); {FILE}"),
     ("StorageManager.import_results", "mode", "replace", " is 'replace'; it must be 'copy' or 'merge'"),
     ("StorageManager.import_results", "progress", None, f" is None (NoneType); {FLAG}"),
+    ("StorageManager.snapshot", "path", 3, f" is 3 (int); {FILE}"),
+    ("StorageManager.snapshot", "overwrite", 1, f" is 1 (int); {FLAG}"),
+    ("StorageManager.compact", "progress", "no", f" is 'no' (str); {FLAG}"),
     ("StorageManager.check", "limit", 0, " is 0; it must be a whole number of at least 1"),
     ("BackupScheduler", "db_path", 5, f" is 5 (int); {FILE}"),
     ("BackupScheduler", "backup_dir", None, f" is None (NoneType); {FOLDER}"),
@@ -196,7 +198,7 @@ def _public_calls() -> dict[str, Callable[..., Any]]:
     calls: dict[str, Callable[..., Any]] = {"restore_backup": fl.restore_backup}
     for owner in OWNERS:
         calls[owner.__name__] = owner
-        methods = {name: one for name, one in vars(owner).items() if isinstance(one, FunctionType) and name[0] != "_"}
+        methods = {name: one for name, one in inspect.getmembers(owner, inspect.isfunction) if name[0] != "_"}
         calls.update({f"{owner.__name__}.{name}": method for name, method in methods.items()})
     return calls
 

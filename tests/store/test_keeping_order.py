@@ -337,7 +337,7 @@ def test_statistics_count_calls_waits_and_bytes(tmp_path: Path) -> None:
         held, free = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with store.transaction():
+            with store.pool.snapshot():
                 held.set()
                 free.wait(10)
 
