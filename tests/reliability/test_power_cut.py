@@ -164,7 +164,6 @@ class Writer:
 def record(folder: Path, synchronous: str) -> None:
     """One writer alone, then two beside each other; write the events to a file."""
     checkpoint.WAL_BYTES = LOG_BYTES
-    checkpoint._GROWTH_BYTES = LOG_BYTES // 8
     settings = [
         re.sub(r"(?<=journal_size_limit = )\d+", str(LOG_BYTES), setting).replace("FULL", synchronous)
         for setting in connection._SETTINGS
