@@ -502,8 +502,16 @@ _WHO_HOLDS: Final = "another process is in a long write transaction; wait for it
 
 
 def is_open_here(path: Path) -> bool:
-    """Tell whether a pool of this process has the database open, or will open it at the next use."""
-    return any(pool.path == path and not pool.closed for pool in list(_pools))
+    """Tell whether a pool of this process has the file open under any name, or will open it at the next use."""
+    return any(_file_named(pool.path) == _file_named(path) for pool in list(_pools) if not pool.closed)
+
+
+def _file_named(path: Path) -> object:
+    """Return what all names of one file share; a name without a file is only itself."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return path
 
 
 def _each(method: Callable[[ConnectionPool], None]) -> Callable[[], None]:
