@@ -281,6 +281,8 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(backups):
     for name in (
         f"{stem}.db.tmp",
         f"{stem}.db.tmp-journal",
+        f"{stem}.db.tmp-wal",
+        f"{stem}.db.tmp-shm",
         f"{stem}.db.zst.tmp",
         f"{stem}.db.json",
         f"{stem}.db.tmp.json",

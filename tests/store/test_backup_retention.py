@@ -175,7 +175,7 @@ def test_a_newest_backup_with_fewer_than_half_the_iterations_holds_everything_un
     store.delete_strategy(store.find_strategies("momentum")[0]["strategy_id"], cascade=True)
     backups.backup_now()
     for _ in range(2):
-        with pytest.warns(fl.RetentionHeldWarning, match=r"holds 0 iterations, and .* holds 10"):
+        with pytest.warns(fl.RetentionHeldWarning, match=r"holds 0 iterations, backtest_backup_.* 10"):
             assert backups.cleanup_old_backups() == 0
     assert backups.cleanup_old_backups(force=True) == 30
     assert backups.get_backup_info()["retention_held"] is None
@@ -191,6 +191,9 @@ def test_small_backups_that_follow_a_small_one_do_not_let_the_large_ones_go():
     assert reason_to_wait([of_age(0, 4), of_age(1, 4, accepted=True), large], NOW) is None
     assert reason_to_wait([of_age(0, 1), of_age(1, 4, accepted=True), large], NOW) is not None
     assert reason_to_wait([], NOW) is None
+    both = str(reason_to_wait([of_age(-1, iterations=4), large], NOW))
+    assert "a clock" in both
+    assert "holds 4 iterations" in both
 
 
 def test_a_scheduled_backup_of_an_emptied_store_removes_nothing(backups, store):

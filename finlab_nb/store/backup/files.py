@@ -36,13 +36,13 @@ PLAIN: Final = ".db"
 COMPRESSED: Final = ".db.zst"
 TEMPORARY: Final = ".tmp"
 _NAME: Final = re.compile(rf"{PREFIX}(\d{{8}}_\d{{6}})\.db(\.zst)?")
-_LEFTOVER: Final = re.compile(rf"{_NAME.pattern}\.tmp(-journal|\.json)?")
+_LEFTOVER: Final = re.compile(rf"{_NAME.pattern}\.tmp(-journal|-wal|-shm|\.json)?")
 _CHUNK: Final = 1 << 20
 _ZSTD_LEVEL: Final = 3
 _WINDOW_BYTES: Final = 1 << 23  # as large as that of level 19
 _FORMAT_VERSION: Final = 1
 _MOST_RATIO: Final = 1000  # of what is unpacked to what is packed, where no manifest tells
-_RESERVE_BYTES: Final = 1 << 26  # left free on the disk
+_RESERVE_BYTES: Final = 1 << 24  # left free on the disk
 
 _TEXTS: Final = ("created_at", "sha256", "database", "generation")
 _NUMBERS: Final = ("size", "plain_size", "schema_version")
@@ -77,16 +77,10 @@ class Backup:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the form of `list_backups`."""
+        seen = {field: getattr(self, field) for field in ("path", "created_at", "size", "compressed", "verified")}
         told = ("database", "store_id", "schema_version", "generation", "schema_faults")
-        return {
-            "path": self.path,
-            "created_at": self.created_at,
-            "size": self.size,
-            "compressed": self.compressed,
-            "verified": self.verified,
-            "iterations": self.iterations if self.manifest else None,
-            **{field: self.manifest.get(field) for field in told},
-        }
+        seen["iterations"] = self.iterations if self.manifest else None
+        return seen | {field: self.manifest.get(field) for field in told}
 
 
 # What is there ----------------------------------------------------------------------------------------------------
@@ -126,9 +120,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = _SINCE_THEN | json.loads(manifest_path(path).read_text(encoding="utf-8"))
         texts, numbers = [manifest[key] for key in _TEXTS], [manifest[key] for key in _NUMBERS]
-        whole = all(isinstance(one, str) for one in texts) and all(isinstance(one, int) for one in numbers)
-        dated = datetime.fromisoformat(manifest["created_at"]).tzinfo is not None
-        return manifest if whole and dated and isinstance(manifest["rows"]["iterations"], int) else {}
+        whole = all(isinstance(one, int) for one in (*numbers, manifest["rows"]["iterations"]))
+        whole = whole and all(isinstance(one, str) for one in texts)
+        return manifest if whole and datetime.fromisoformat(manifest["created_at"]).tzinfo else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -181,9 +175,8 @@ def _compare_digest(backup: Backup, digest: str) -> None:
     """Refuse a file that is not, byte for byte, the one of its manifest."""
     if backup.manifest and digest != backup.manifest["sha256"]:
         raise StorageError(
-            f"{backup.path} is damaged: it differs from its manifest (SHA-256 {digest[:12]}..., "
-            f"{backup.size} bytes; {backup.manifest['sha256'][:12]}..., {backup.manifest['size']} bytes in the "
-            "manifest); use another backup"
+            f"{backup.path} is damaged: it differs from its manifest ({backup.size} bytes, {backup.manifest['size']} "
+            "in the manifest; another SHA-256); use another backup"
         )
 
 
@@ -208,6 +201,7 @@ def pack(source: Path, target: Path, digest: str) -> str:
     unpacked = hashlib.sha256()
     with target.open("rb") as written:
         packed = hashlib.file_digest(written, "sha256").hexdigest()
+        written.seek(0)
         for chunk in _unpacked(target, written):
             unpacked.update(chunk)
     if unpacked.hexdigest() != digest:
@@ -225,7 +219,9 @@ def unpack(backup: Backup, target: Path) -> Summary:
         _compare_digest(backup, hashlib.file_digest(source, "sha256").hexdigest())
         allowed = _allowed_bytes(backup, target)
         with target.open("xb") as plain, flushed(target):
-            for chunk in _unpacked(backup.path, source) if backup.compressed else _chunks(source):
+            source.seek(0)
+            plainly = iter(partial(source.read, _CHUNK), b"")
+            for chunk in _unpacked(backup.path, source) if backup.compressed else plainly:
                 if plain.tell() + len(chunk) > allowed:
                     raise StorageError(
                         f"{backup.path} unpacks to more than {allowed:,} bytes: to more than its manifest tells, than "
@@ -246,14 +242,8 @@ def _allowed_bytes(backup: Backup, target: Path) -> int:
     return min(told, max(0, shutil.disk_usage(target.parent).free - _RESERVE_BYTES))
 
 
-def _chunks(source: IO[bytes]) -> Iterator[bytes]:
-    source.seek(0)
-    return iter(partial(source.read, _CHUNK), b"")
-
-
 def _unpacked(path: Path, source: IO[bytes]) -> Iterator[bytes]:
     unpacking = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).stream_reader(source)
-    source.seek(0)
     try:
         yield from iter(partial(unpacking.read, _CHUNK), b"")
     except zstandard.ZstdError as error:

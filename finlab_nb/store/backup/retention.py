@@ -72,21 +72,19 @@ def _ages(newest_first: Sequence[Backup], later: datetime, longest_pause: float)
 
 def reason_to_wait(newest_first: Sequence[Backup], now: datetime) -> str | None:
     """Return why no backup of a store should be removed before somebody has looked, or None."""
-    for one in newest_first:
-        if one.created_at > now or one.created_at > one.written_at + _DAY:
-            return (
-                f"a clock is or was wrong: {one.path.name} is of {one.created_at:%Y-%m-%d %H:%M}, was written at "
-                f"{one.written_at:%Y-%m-%d %H:%M}, and now it is {now:%Y-%m-%d %H:%M} (UTC)"
-            )
+    reasons = [
+        f"a clock is or was wrong: {one.path.name} is of {one.created_at:%Y-%m-%d %H:%M}, was written at "
+        f"{one.written_at:%Y-%m-%d %H:%M}, and now it is {now:%Y-%m-%d %H:%M} (UTC)"
+        for one in newest_first
+        if one.created_at > now or one.created_at > one.written_at + _DAY
+    ][:1]
     verified = [one for one in newest_first if one.verified]
     accepted = next((n for n, one in enumerate(verified) if _ACCEPTED in one.manifest), len(verified))
-    largest = max(verified[: accepted + 1], key=lambda one: one.iterations, default=None)
-    if largest is not None and 2 * verified[0].iterations < largest.iterations:
-        return (
-            f"the newest, {verified[0].path.name}, holds {verified[0].iterations} iterations, and {largest.path.name} "
-            f"holds {largest.iterations}"
-        )
-    return None
+    counts = {one.iterations: one.path.name for one in verified[: accepted + 1]}
+    if verified and 2 * verified[0].iterations < max(counts):
+        newest, most = verified[0], max(counts)
+        reasons.append(f"the newest, {newest.path.name}, holds {newest.iterations} iterations, {counts[most]} {most}")
+    return ", and ".join(reasons) or None
 
 
 def accept(newest_first: Sequence[Backup]) -> None:
