@@ -99,13 +99,13 @@ class ConnectionPool:
         self._folder = folder
         self._connections = OpenConnections(path, prepare, watch)
         self._reset()
+        registry.POOLS.add(self)  # before the first connection, of which a fork must know
         with translated_errors(path):
             connection = self._connections.connect(create=True)
             try:
                 self._begin_reading(connection)
             finally:
                 self._connections.shut(connection)
-        registry.POOLS.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as path and arguments: whoever loads it opens connections of its own."""

@@ -49,18 +49,32 @@ def _file_named(path: Path) -> object:
     return path
 
 
-def _each(method: str) -> Callable[[], None]:
+_forking: list[ConnectionPool] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = POOLS  # others may be opened before the fork is over
+    for pool in _forking:
+        pool.before_fork()
+
+
+def _after_fork(method: str) -> Callable[[], None]:
     def call() -> None:
-        for pool in list(POOLS):
-            getattr(pool, method)()
+        while _forking:
+            getattr(_forking.pop(), method)()
 
     return call
 
 
+@atexit.register
+def _close_all() -> None:
+    for pool in list(POOLS):
+        pool.close()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_each("before_fork"),
-        after_in_parent=_each("after_fork_in_parent"),
-        after_in_child=_each("after_fork_in_child"),
+        before=_before_fork,
+        after_in_parent=_after_fork("after_fork_in_parent"),
+        after_in_child=_after_fork("after_fork_in_child"),
     )
-atexit.register(_each("close"))
