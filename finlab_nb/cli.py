@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finlab_nb import Lab, StorageError, __version__
+from finlab_nb import Lab, StorageError, StorageManager, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="backtest on real prices, record it all, explore it in JupyterLab")
     demo.add_argument("--db", type=Path, default=Path(_DEMO_DATABASE), help="the database (default: %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="stop before JupyterLab")
+    snapshot = commands.add_parser("snapshot", help="copy a database that may be open to one verified file")
+    snapshot.add_argument("copy", type=Path, help="the new file")
+    snapshot.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    compact = commands.add_parser("compact", help="give the space of what was deleted back to the disk")
+    for command in (snapshot, compact):
+        command.add_argument("--db", type=Path, required=True, help="the database")
     chosen = parser.parse_args(arguments)
     try:
-        return _demo(chosen.db.expanduser().resolve(), browser=not chosen.no_browser)
+        if chosen.command == "demo":
+            return _demo(chosen.db.expanduser().resolve(), browser=not chosen.no_browser)
+        with _existing(chosen.db) as store:
+            if chosen.command == "snapshot":
+                print(store.snapshot(chosen.copy, overwrite=chosen.overwrite))
+            else:
+                space = store.compact()
+                print(
+                    f"{space['freed']:,} bytes given back, {space['pending']:,} when those who are reading have ended"
+                )
+        return 0
     except StorageError as error:
         print(f"finlab-nb: {error}", file=sys.stderr)
         return 1
@@ -54,6 +70,12 @@ def _demo(database: Path, *, browser: bool) -> int:
         return 0
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", *root, str(notebook)], cwd=notebook.parent)  # noqa: S603
+
+
+def _existing(database: Path) -> StorageManager:
+    if not database.expanduser().exists():  # else it would be created
+        raise StorageError(f"{database} does not exist; check the path")
+    return StorageManager(database)
 
 
 def _table(iterations: pd.DataFrame) -> str:

@@ -68,6 +68,10 @@ class BadDataWarning(UserWarning):
     """Values that another program wrote break the rules and are missing; `StorageManager.check()` lists them."""
 
 
+class RetentionHeldWarning(UserWarning):
+    """Old backups were kept, because a clock or the newest backup looks wrong; the message says how to go on."""
+
+
 class NewerFormatWarning(UserWarning):
     """An export file has a newer minor version of the format, and fields that it adds were passed over."""
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import FunctionType
 from typing import Any, Final
 
 import numpy as np
@@ -166,11 +165,15 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("StorageManager.import_results", "mode", "replace", " is 'replace'; it must be 'copy' or 'merge'"),
     ("StorageManager.import_results", "deleted", "all", " is 'all'; it must be 'apply', 'keep' or 'revive'"),
     ("StorageManager.import_results", "progress", None, f" is None (NoneType); {FLAG}"),
+    ("StorageManager.snapshot", "path", 3, f" is 3 (int); {FILE}"),
+    ("StorageManager.snapshot", "overwrite", 1, f" is 1 (int); {FLAG}"),
+    ("StorageManager.compact", "progress", "no", f" is 'no' (str); {FLAG}"),
     ("StorageManager.check", "limit", 0, " is 0; it must be a whole number of at least 1"),
     ("BackupScheduler", "db_path", 5, f" is 5 (int); {FILE}"),
     ("BackupScheduler", "backup_dir", None, f" is None (NoneType); {FOLDER}"),
     ("BackupScheduler", "retention_days", "30", " is '30' (str); it must be a number of days, 0 or more"),
     ("BackupScheduler", "retention_days", float("inf"), " is inf; it must be a number of days, 0 or more"),
+    ("BackupScheduler", "keep", 0, " is 0; it must be a whole number of at least 1"),
     ("BackupScheduler", "keep_hourly", -1, " is -1; it must be a whole number of at least 0"),
     ("BackupScheduler", "keep_daily", None, " is None (NoneType); it must be a whole number of at least 0"),
     ("BackupScheduler", "keep_weekly", 1.5, " is 1.5; it must be a whole number of at least 0"),
@@ -181,6 +184,7 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("BackupScheduler.start_daily_backups", "timezone", 3, " is 3 (int); it must be a name such as 'UTC' or"),
     ("BackupScheduler.start_daily_backups", "compress", "zst", f" is 'zst' (str); {FLAG}"),
     ("BackupScheduler.backup_now", "compress", 1, f" is 1 (int); {FLAG}"),
+    ("BackupScheduler.cleanup_old_backups", "force", 1, f" is 1 (int); {FLAG}"),
     ("BackupScheduler.verify_backup", "path", 5, f" is 5 (int); {FILE}"),
     ("restore_backup", "backup_path", None, f" is None (NoneType); {FILE}"),
     ("restore_backup", "db_path", b"a.db", f" is b'a.db' (bytes); {FILE}"),
@@ -197,7 +201,7 @@ def _public_calls() -> dict[str, Callable[..., Any]]:
     calls: dict[str, Callable[..., Any]] = {"restore_backup": fl.restore_backup}
     for owner in OWNERS:
         calls[owner.__name__] = owner
-        methods = {name: one for name, one in vars(owner).items() if isinstance(one, FunctionType) and name[0] != "_"}
+        methods = {name: one for name, one in inspect.getmembers(owner, inspect.isfunction) if name[0] != "_"}
         calls.update({f"{owner.__name__}.{name}": method for name, method in methods.items()})
     return calls
 

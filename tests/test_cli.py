@@ -65,6 +65,31 @@ def test_demo_puts_a_notebook_beside_the_database_that_opens_it(tmp_path: Path, 
     assert notebook.read_text(encoding="utf-8") == "{}"  # what the user has changed stays
 
 
+def test_an_open_database_is_copied_and_compacted(tmp_path: Path) -> None:
+    path, copy = tmp_path / "research.db", tmp_path / "copy.db"
+    with fl.StorageManager(path) as store:
+        strategy = store.save_strategy_version("momentum", "x")
+        run = store.save_iteration(strategy, note="n" * 100_000)
+        copied = _finlab_nb("snapshot", str(copy), "--db", str(path))
+        assert (copied.returncode, copied.stdout) == (0, f"{copy}\n"), copied.stderr
+        store.delete_iteration(run)
+        compacted = _finlab_nb("compact", "--db", str(path))
+        assert compacted.returncode == 0, compacted.stderr
+        freed = int(compacted.stdout.split(" bytes given back")[0].replace(",", ""))
+        assert freed > 90_000
+    with fl.StorageManager(copy) as store:
+        assert len(store.load_iteration(run)["note"]) == 100_000
+    again = _finlab_nb("snapshot", str(copy), "--db", str(path))
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+    assert _finlab_nb("snapshot", str(copy), "--db", str(path), "--overwrite").returncode == 0
+    missing = _finlab_nb("compact", "--db", str(tmp_path / "missing.db"))
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        f"finlab-nb: {tmp_path / 'missing.db'} does not exist; check the path\n",
+    )
+    assert not (tmp_path / "missing.db").exists()
+
+
 def test_demo_reports_an_impossible_place_in_one_line(tmp_path: Path) -> None:
     finished = _finlab_nb("demo", "--db", str(tmp_path / "missing" / "a.db"), "--no-browser")
     assert finished.returncode == 1

@@ -7,6 +7,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,32 @@ def test_every_temporary_folder_of_the_package_is_one_that_a_child_leaves_alone(
         if isinstance(node, ast.Attribute) and node.attr in ("TemporaryDirectory", "mkdtemp", "NamedTemporaryFile")
     }
     assert names == {"forks.py"}
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forks_beside_threads_that_open_and_close_stores_disturb_neither(tmp_path: Path) -> None:
+    path, over, failures = tmp_path / "a.db", threading.Event(), []
+    fl.StorageManager(path).close()
+
+    def open_and_close() -> None:
+        while not over.is_set():
+            try:
+                with fl.StorageManager(path) as store:
+                    store.save_strategy_version("momentum", "x")
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+    threads = [threading.Thread(target=open_and_close) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []

@@ -7,7 +7,6 @@ import pydoc
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
 from typing import Any, Final
 
 import jedi
@@ -34,8 +33,8 @@ SUGGESTION: Final = {"priority": "high", "description": "try 90"}
 def _public_calls() -> dict[str, Callable[..., Any]]:
     calls: dict[str, Callable[..., Any]] = {"restore_backup": fl.restore_backup}
     for owner in OWNERS:
-        for name, method in vars(owner).items():
-            if isinstance(method, FunctionType) and (name[0] != "_" or name == "__init__"):
+        for name, method in inspect.getmembers(owner, inspect.isfunction):
+            if name[0] != "_" or name == "__init__":
                 calls[f"{owner.__name__}.{name}"] = method
     return calls
 

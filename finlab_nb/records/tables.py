@@ -163,6 +163,13 @@ class Table:
         key = self.owner_key
         return self.names if key is None else tuple(key.column if one == self.owner else one for one in self.names)
 
+    def rows_of(self, owner: str) -> str:
+        """Return the condition for the rows of an owner, who is given as SQL."""
+        of_owner, key = f"{self.owner} = {owner}", self.owner_key
+        if key is None:
+            return of_owner
+        return f"{key.column} IN (SELECT {key.column} FROM {key.table} WHERE {of_owner})"
+
     def names_without(self, *left_out: str | None) -> tuple[str, ...]:
         """Return the names of the columns, except some."""
         return tuple(name for name in self.names if name not in left_out)

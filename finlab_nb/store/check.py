@@ -50,13 +50,10 @@ def findings(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]
 
 def broken_values(connection: sqlite3.Connection, table: Table, owner: str) -> dict[str, int]:
     """Return how many values of an owner's rows break a rule, by table and column, where there are any."""
-    columns, key = _checked_columns(table), table.owner_key
-    of_owner = f"{table.owner} = ?"
-    if key is not None:
-        of_owner = f"{key.column} IN (SELECT {key.column} FROM {key.table} WHERE {of_owner})"
+    columns = _checked_columns(table)
     sums = ", ".join(f"total({_broken(column)})" for column in columns)
     _define_functions(connection)
-    (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {of_owner}", (owner,))
+    (counts,) = connection.execute(f"SELECT {sums} FROM {table.name} WHERE {table.rows_of('?')}", (owner,))
     return {f"{table.name}.{one.name}": int(count) for one, count in zip(columns, counts, strict=True) if count}
 
 

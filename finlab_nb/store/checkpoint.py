@@ -5,9 +5,10 @@ the log (fixed in 3.51.3, 3.50.7 and 3.44.6). So automatic checkpoints are off, 
 this process itself holds the write lock: then no writer, in any process, can restart the log.
 
 The checkpoint is PASSIVE, because RESTART and TRUNCATE wait for readers for as long as the busy timeout, with every
-writer waiting behind them. It is due when the log has outgrown `WAL_BYTES`. Copying the log back is not enough to keep
-it small: only a write that finds no reader in the log restarts it and cuts it to this size (`journal_size_limit`). If
-readers always overlap, no such moment comes by itself, and the log would grow without end. Two steps create one:
+writer waiting behind them. It is due when the log has outgrown `WAL_BYTES`, and when nobody has written for a while.
+Copying the log back is not enough to keep it small: only a write that finds no reader in the log restarts it and cuts
+it to this size (`journal_size_limit`). If readers always overlap, no such moment comes by itself, and the log would
+grow without end. Two steps create one:
 
 1. While the write lock is held, nothing is added to the log. Readers of older moments end, new ones read the newest
    moment, and so the checkpoint can complete.
@@ -15,9 +16,9 @@ readers always overlap, no such moment comes by itself, and the log would grow w
    write restarts the log.
 
 Each step lasts as long as the readers do. At first there is no waiting, which is enough if nobody is reading at that
-moment. Once the log is twice as large as it should be, both steps together wait up to `_PATIENCE_SECONDS`, and longer
-the more the log has outgrown its bound, because a long log slows every reader. A reader that stays open longer, such as
-a copy of the whole database, lets the log grow until an attempt after its end.
+moment. Once the log is twice as large as it should be, both steps together wait, and longer the larger it is, because a
+long log slows every reader. A reader that stays open longer, such as a copy of the whole database, lets the log grow
+until an attempt after its end.
 """
 
 from __future__ import annotations
@@ -31,12 +32,19 @@ from pathlib import Path
 from typing import Final
 
 WAL_BYTES: Final = 8 * 2**20
-_GROWTH_BYTES: Final = 2**20
+_GROWTH: Final = 1.25  # of the log since the last attempt, before the next one
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
 _MOST_PATIENCE: Final = 6  # the wait grows with a log over four times its bound, up to this many times
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.5
+# From the first version without the bug to the next one with it: https://sqlite.org/wal.html#walresetbug
+_REPAIRED: Final = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))
+
+
+def may_corrupt(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Tell whether a version of SQLite has the bug, so that no program may use it for automatic checkpoints."""
+    return not any(first <= version < end for first, end in _REPAIRED)
 
 
 class Checkpoints:
@@ -45,65 +53,63 @@ class Checkpoints:
     def __init__(self, database: Path) -> None:
         self._log = f"{database}-wal"
         self._size_at_last = 0
-        self._size_at_patient = WAL_BYTES
         self._last = 0.0
 
     def due(self) -> bool:
         """Tell whether the log is too large, and has grown or aged since the last attempt."""
         size = self._size()
         if size <= WAL_BYTES:
-            self._size_at_last, self._size_at_patient = 0, WAL_BYTES
+            self._size_at_last = 0
             return False
-        grown = size >= self._size_at_last + _GROWTH_BYTES
-        return grown or time.monotonic() >= self._last + _RETRY_SECONDS
+        return size >= self._size_at_last * _GROWTH or time.monotonic() >= self._last + _RETRY_SECONDS
 
-    @property
-    def lock_seconds(self) -> float:
-        """How long to wait for the write lock, which others want too: not at all until it is urgent."""
-        return _LOCK_SECONDS if self._size() >= 2 * WAL_BYTES else 0.0
+    def run(self, writer: sqlite3.Connection, copier: sqlite3.Connection) -> bool:
+        """Copy the log into the database on `copier`, while `writer` is in a write transaction, and restart a long log.
 
-    def run(self, writer: sqlite3.Connection, keeper: sqlite3.Connection) -> None:
-        """Copy the log into the database on `keeper`, while `writer` is in a write transaction, and restart the log.
-
-        If readers stay in the log, it is left for a later commit. The transaction of `writer` is ended.
+        Returns
+        -------
+        bool
+            Whether all was copied. If not, others are writing or reading, and it is left for later.
         """
-        size = self._size()
-        if size <= WAL_BYTES:  # another process was quicker
-            writer.rollback()
-            return
-        self._last = time.monotonic()
-        deadline = self._last + self._patience(size)
-        complete = False
+        size, self._last = self._size(), time.monotonic()
+        urgent = size >= 2 * WAL_BYTES
+        deadline = self._last + (_LOCK_SECONDS if urgent else 0.0)
         with no_waiting(writer):
-            while True:
-                was_complete, (busy, complete) = complete, _copy_back(keeper)
-                if was_complete and complete:  # so `writer` began after it, and is not in the log itself
-                    time.sleep(max(0.0, deadline - time.monotonic()))
-                    _write_nothing(writer)
-                    break
-                if busy or (not complete and time.monotonic() >= deadline):
-                    break
-                if not complete:
-                    time.sleep(_POLL_SECONDS)
+            while not begin(writer):
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_SECONDS)
+            patience = _PATIENCE_SECONDS * min(max(size / (4 * WAL_BYTES), 1), _MOST_PATIENCE) if urgent else 0.0
+            try:
+                return _run(writer, copier, time.monotonic() + patience, restart=size > WAL_BYTES)
+            finally:
                 writer.rollback()
-                if not begin(writer):
-                    break
-        writer.rollback()
-        if busy:  # another program is at it, and needs the write lock for a moment
-            time.sleep(max(0.0, deadline - time.monotonic()))
-        self._size_at_last = self._size()
-
-    def _patience(self, size: int) -> float:
-        if size < self._size_at_patient + WAL_BYTES:
-            return 0.0
-        self._size_at_patient = size
-        return _PATIENCE_SECONDS * min(max(size / (4 * WAL_BYTES), 1), _MOST_PATIENCE)
+                self._size_at_last = self._size()
 
     def _size(self) -> int:
         try:
             return os.stat(self._log).st_size  # noqa: PTH116 - after every commit, and this is the fast way
         except OSError:
             return 0
+
+
+def _run(writer: sqlite3.Connection, copier: sqlite3.Connection, deadline: float, *, restart: bool) -> bool:
+    complete = False
+    while True:
+        was_complete, (busy, complete) = complete, _copy_back(copier)
+        if complete and (was_complete or not restart):
+            break
+        if busy or (not complete and time.monotonic() >= deadline):
+            return False
+        if not complete:
+            time.sleep(_POLL_SECONDS)
+        writer.rollback()
+        if not begin(writer):
+            return complete
+    if restart:  # `writer` began after a complete checkpoint, and is not in the log itself
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        _write_nothing(writer)
+    return True
 
 
 @contextlib.contextmanager

@@ -35,17 +35,16 @@ class FileLock:
             try:
                 while not _locked(descriptor):
                     if time.monotonic() >= deadline:
-                        os.close(descriptor)
                         return False
                     time.sleep(_POLL_SECONDS)
                 # Beyond the byte that Windows locks, so that others can read who holds it.
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f" {os.getpid()}\n".encode())
-            except OSError:
-                os.close(descriptor)
-                raise
-        self._descriptor = descriptor
-        return True
+                self._descriptor = descriptor
+                return True
+            finally:
+                if self._descriptor != descriptor:
+                    os.close(descriptor)
 
     def holder(self) -> str:
         """Name the process that holds the lock, as far as it is known."""
@@ -59,10 +58,9 @@ class FileLock:
 
     def release(self) -> None:
         """Release the lock; releasing it twice is fine."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            _unlock(descriptor)
-            os.close(descriptor)
+        if self._descriptor is not None:
+            _unlock(self._descriptor)
+        self.forget()
 
     def forget(self) -> None:
         """Let go in a forked child, so that the lock ends with the parent."""

@@ -30,10 +30,12 @@ class TemporaryFolder:
     ----------
     purpose
         A part of its name.
+    parent
+        The folder in which it is, instead of the one for temporary files.
     """
 
-    def __init__(self, purpose: str) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=f"finlab_nb_{purpose}_")).resolve()
+    def __init__(self, purpose: str, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"finlab_nb_{purpose}_", dir=parent)).resolve()
         self._finalizer = weakref.finalize(self, _remove, self.path, os.getpid())
 
     def __enter__(self) -> Self:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.store import schema, watch
 from finlab_nb.store.connection import translated_errors
+from finlab_nb.store.fsync import beside
 
 _MAPPED_BYTES: Final = 1 << 31
 _READ_SETTINGS: Final = (
@@ -25,15 +25,16 @@ _READ_SETTINGS: Final = (
 _TABLES: Final = (
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1"
 )
-_STATE: Final = "SELECT generation, change_counter FROM store_state"
+_STATE: Final = "SELECT * FROM store_state"  # older schemas have fewer columns
 _MOST_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a sound database holds."""
+    """What a sound database holds; one of the original layer has schema 0, no generation and no store_id."""
 
     schema_version: int
+    store_id: str | None
     generation: str
     change_counter: int
     rows: dict[str, int]
@@ -48,22 +49,15 @@ def inspected(path: Path) -> tuple[Summary, str]:
     StorageError
         If the file is damaged, belongs to another program or comes from a newer release.
     """
-    faults: list[BaseException] = []
-    integrity = threading.Thread(target=_noting(faults, lambda: check_integrity(path)), daemon=True)
     with _open_copy(path) as connection:
         summary = _identify(connection, path)
-        integrity.start()  # SQLite works outside the interpreter's lock, so both run at once
-        try:
-            # The check itself fails if a key that others refer to is gone.
-            check = "PRAGMA foreign_key_check"
-            orphans = [] if summary.schema_faults else connection.execute(check).fetchmany(_MOST_SHOWN)
+        with beside(lambda _: check_integrity(path)):  # SQLite works outside the interpreter's lock: both at once
+            # The check itself fails if a key that others refer to is gone. Adopting the original layer mends its keys.
+            checked = summary.schema_version > 0 and not summary.schema_faults
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(_MOST_SHOWN) if checked else []
             summary.rows.update(row_counts(connection))
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        finally:
-            integrity.join()
-    if faults:
-        raise faults[0]
     if orphans:
         shown = "; ".join(
             f"row {row} of {table} names a row of {parent} that is missing" for table, row, parent, _ in orphans
@@ -73,16 +67,6 @@ def inspected(path: Path) -> tuple[Summary, str]:
             "PRAGMA foreign_keys = ON; remove or complete them (PRAGMA foreign_key_check lists them)"
         )
     return summary, digest
-
-
-def _noting(faults: list[BaseException], check: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            check()
-        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-            faults.append(error)
-
-    return run
 
 
 @contextlib.contextmanager
@@ -124,11 +108,22 @@ def check_integrity(path: Path) -> None:
         raise StorageError(f"{path} is damaged: {'; '.join(found)}; use another backup")
 
 
-def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
+def state_of(connection: sqlite3.Connection, path: Path) -> dict[str, Any]:
+    """Return what store_state says, and the schema_version; refuse a file that is no database of ours."""
     found = schema.found_in(connection, path)
-    if found.kind is not schema.Kind.OURS:
+    if found.kind is schema.Kind.EMPTY:
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
-    generation, counter = connection.execute(_STATE).fetchone()
+    state = {"store_id": None, "generation": "", "change_counter": 0}
+    if found.kind is schema.Kind.OURS:
+        cursor = connection.execute(_STATE)
+        state |= dict(zip((name for name, *_ in cursor.description), cursor.fetchone(), strict=True))
+    return state | {"schema_version": found.version}
+
+
+def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
+    state = state_of(connection, path)
     # An older schema is compared after its upgrade.
-    faults = watch.differences(connection).faults if found.version == schema.newest_version() else ()
-    return Summary(found.version, generation, counter, {}, list(map(str, faults)))
+    newest = state["schema_version"] == schema.newest_version()
+    faults = list(map(str, watch.differences(connection).faults)) if newest else []
+    known = {field: state[field] for field in ("schema_version", "store_id", "generation", "change_counter")}
+    return Summary(**known, rows={}, schema_faults=faults)

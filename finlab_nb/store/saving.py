@@ -10,7 +10,7 @@ from dataclasses import asdict, astuple, replace
 from functools import cache
 from typing import Any, Final, TypeAlias
 
-from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError, SuggestionNotFoundError
+from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, TRADE_FIELDS, TRADES
 from finlab_nb.store.broken_text import fetched, insert
@@ -58,15 +58,6 @@ _SET_STATUS: Final = "UPDATE suggestions SET status = ? WHERE suggestion_id = ?"
 LINK_SUGGESTION: Final = """
     INSERT INTO applications SELECT ?1, ?2
     WHERE NOT EXISTS (SELECT 1 FROM applications WHERE suggestion_id = ?1 AND iteration_id = ?2)"""
-_DEPENDENTS: Final = """
-    SELECT (SELECT count(*) FROM iterations WHERE strategy_id = :strategy),
-           (SELECT count(*) FROM strategies WHERE parent_strategy_id = :strategy)"""
-_FAMILY: Final = """
-    WITH RECURSIVE family (id) AS (
-        SELECT :strategy UNION SELECT strategy_id FROM strategies JOIN family ON parent_strategy_id = id)"""
-_DELETE_ITERATIONS_OF_FAMILY: Final = f"{_FAMILY} DELETE FROM iterations WHERE strategy_id IN (SELECT id FROM family)"
-_DELETE_FAMILY: Final = f"{_FAMILY} DELETE FROM strategies WHERE strategy_id IN (SELECT id FROM family)"
-_DELETE_ITERATION: Final = "DELETE FROM iterations WHERE iteration_id = ?"
 
 
 @contextlib.contextmanager
@@ -209,22 +200,3 @@ def _set_suggestion(
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
     if applied_iteration_id is not None:
         connection.execute(LINK_SUGGESTION, (suggestion_id, applied_iteration_id))
-
-
-def delete_iteration(connection: sqlite3.Connection, iteration_id: str) -> None:
-    """Remove an iteration; foreign keys remove what belongs to it."""
-    _check_iteration(connection, "iteration_id", iteration_id)
-    connection.execute(_DELETE_ITERATION, (iteration_id,))
-
-
-def delete_strategy(connection: sqlite3.Connection, strategy_id: str, *, cascade: bool) -> None:
-    """Remove a strategy version; with its descendants and all their iterations if that is wanted."""
-    _strategy_defaults(connection, "strategy_id", strategy_id)
-    iterations, children = connection.execute(_DEPENDENTS, {"strategy": strategy_id}).fetchone()
-    if (iterations or children) and not cascade:
-        raise StorageError(
-            f"the strategy {strategy_id!r} has {iterations} iterations and {children} child strategies; delete them "
-            "first, or use cascade=True to delete them with it"
-        )
-    for statement in (_DELETE_ITERATIONS_OF_FAMILY, _DELETE_FAMILY):
-        connection.execute(statement, {"strategy": strategy_id})

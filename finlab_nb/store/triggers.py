@@ -2,7 +2,7 @@
 
 Rows are grouped in buckets of 1024 rowids. When any program changes, replaces or removes rows of a bucket, it gets a
 new random stamp. An ordinary append is not an edit. When the owner's key or the zone of rows changes, they count as
-changed.
+changed. A deletion of ours stamps all buckets of an iteration first (`store.deleting`), and not with each row.
 
 SQLite fires no DELETE trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE removes, so these rows are looked
 up before. Stamps are written by DELETE and INSERT instead of REPLACE, because the conflict policy of the outer
@@ -32,7 +32,9 @@ _UPDATED: Final = """CREATE TRIGGER {table}_updated AFTER UPDATE ON {table} BEGI
     {stamp_of_old}
     {stamp_of_new}
 END"""
-_DELETED: Final = """CREATE TRIGGER {table}_deleted AFTER DELETE ON {table} BEGIN
+# IS NOT: without the row of store_state too.
+_DELETED: Final = """CREATE TRIGGER {table}_deleted AFTER DELETE ON {table}
+WHEN (SELECT deleting FROM store_state) IS NOT 1 BEGIN
     {stamp_of_old}
 END"""
 
@@ -109,9 +111,8 @@ def _of_owner(template: str, table: Table) -> str:
     """Fill a template whose triggers belong to another table and stamp the rows of an owner."""
     owner, key = table.owner, table.owner_key
     parts = {"table": table.name, "owner": owner, "zones": table.zones or ""}
-    of_owner = f"{owner} = NEW.{owner}"
+    of_owner = table.rows_of(f"NEW.{owner}")
     if key is not None:
-        of_owner = f"{key.column} IN (SELECT {key.column} FROM {key.table} WHERE {of_owner})"
         of_new = f"{key.column} = NEW.{key.column} OR {of_owner}"
         parts |= {"keys": key.table, "key": key.column, "of_new": of_new, "stamps_of_new": _stamps(table, of_new)}
         parts["stamps_of_old"] = _stamps(table, f"{key.column} = OLD.{key.column}")

@@ -38,7 +38,7 @@ _SERVING: Final = """
     WHERE sql IS NOT NULL AND (type IN ('index', 'trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%')"""
 _DDL: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 _SEARCH: Final = "strategies_search"
-_FILL_SEARCH: Final = (
+FILL_SEARCH: Final = (
     f"INSERT INTO {_SEARCH} ({_SEARCH}) VALUES ('delete-all')",
     f"INSERT INTO {_SEARCH} (rowid, name, code) SELECT rowid, name, code FROM strategies",
 )
@@ -147,7 +147,7 @@ def _repair(connection: sqlite3.Connection, names: Iterable[str], path: Path) ->
         connection.execute(f"DROP {one.kind} IF EXISTS {name}")
         connection.execute(one.sql)
     if any(name.startswith(_SEARCH) for name in repaired):
-        for statement in _FILL_SEARCH:
+        for statement in FILL_SEARCH:
             connection.execute(statement)
     connection.execute(schema.NEW_GENERATION)
     _log.info("%s: put back what was missing or of another release: %s", path, ", ".join(repaired))

@@ -131,6 +131,33 @@ def writer(database: str, strategy_id: str) -> Iterator[Any]:
             yield store.save_iteration(**runs.next_run())
 
 
+def closed_loop(database: str, strategy_id: str) -> Iterator[Any]:
+    """Save for the seconds of a request, each iteration as soon as the one before is committed.
+
+    The answer is the milliseconds of every save, and how many were refused. The iterations have 50 to 500 trades and
+    are made off the clock.
+    """
+    import itertools
+    import random
+
+    import finlab_nb as fl
+    from tests.benchmarks.book import Runs
+
+    runs, chance = Runs(strategy_id, seed=os.getpid()), random.Random(os.getpid())
+    tables = itertools.cycle([runs.next_run()["trades"].head(chance.randint(50, 500)) for _ in range(40)])
+    with fl.StorageManager(database) as store:
+        seconds = yield
+        while True:
+            taken, refused, end = [], 0, time.perf_counter() + seconds
+            while (started := time.perf_counter()) < end:
+                try:
+                    store.save_iteration(strategy_id, trades=next(tables))
+                except fl.StorageError:
+                    refused += 1
+                taken.append(_elapsed(started))
+            seconds = yield taken, refused
+
+
 def _attach(database: str) -> Any:
     import duckdb
 
@@ -153,7 +180,7 @@ def _answering(ask: Callable[[str], Any]) -> Iterator[Any]:
 
 
 ROLES: Final[dict[str, Callable[..., Any]]] = {
-    role.__name__: role for role in (attached, read_sql, export, first_frame, first_attach, writer)
+    role.__name__: role for role in (attached, read_sql, export, first_frame, first_attach, writer, closed_loop)
 }
 
 

@@ -10,7 +10,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,12 +23,15 @@ import pandas as pd
 import finlab_nb as fl
 from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
 from tests.benchmarks.book import TRADES_OF_RUN, Book, Runs, remove, working_copy
+from tests.benchmarks.children import Child
 from tests.benchmarks.table import Row, Target
 from tests.benchmarks.timing import milliseconds, side_by_side, typical
 
 _BACKUP_BYTES: Final = 500e6  # the size that the three seconds are meant for
 _BACKUP_MS: Final = 3_000.0
 _BULK_RUNS: Final = 200
+_WRITERS: Final = 16
+_LOOP_SECONDS: Final = 10.0
 
 # The same columns, key and index as the store's table, without its checks, foreign key and triggers.
 _BARE_SCHEMA: Final = """
@@ -183,6 +187,34 @@ def load_one(book: Book) -> list[Row]:
         Row(
             f"load an iteration of {TRADES_OF_RUN} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True)
         )
+    ]
+
+
+def closed_loop(book: Book) -> list[Row]:
+    """Processes that save without a pause, beside one that is alone: a fair queue makes each wait for all others."""
+    with _fresh_store(book) as (store, strategy, _), ExitStack() as stack, ThreadPoolExecutor(_WRITERS) as threads:
+        writers = [stack.enter_context(Child("closed_loop", store.path, strategy)) for _ in range(_WRITERS)]
+
+        def saved_by(savers: list[Child], seconds: float) -> tuple[list[float], int]:
+            answers = list(threads.map(lambda saver: saver.ask(seconds), savers))
+            return [one for taken, _ in answers for one in taken], sum(refused for _, refused in answers)
+
+        saved_by(writers, 0.1)  # all have started
+        (before, _), (taken, refused), (after, _) = (
+            saved_by(savers, seconds)
+            for savers, seconds in (
+                (writers[:1], _LOOP_SECONDS / 4),
+                (writers, _LOOP_SECONDS),
+                (writers[:1], _LOOP_SECONDS / 4),
+            )
+        )
+    alone, slow = median(before + after), sorted(taken)[int(0.99 * len(taken))]
+    name = f"{_WRITERS} processes save in a closed loop"
+    return [
+        Row(f"{name}: p99", slow, f"{_WRITERS} x the median of one alone", _WRITERS * alone, Target(3, of_ratio=True)),
+        Row("  refused", refused, target=Target(0), unit=""),
+        Row("  slowest", max(taken), f"{_WRITERS} x the median of one alone", _WRITERS * alone),
+        Row("  iterations", len(taken) / _LOOP_SECONDS, "one alone", 1000 / alone, unit="/s"),
     ]
 
 

@@ -244,6 +244,25 @@ def test_rowids_that_lie_far_apart_are_no_work_without_end(lab: fl.Lab) -> None:
         assert again.trades(stocks="far")["trade_id"].tolist() == [4611686018427387904]
 
 
+def test_compacting_changes_no_answer(lab: fl.Lab) -> None:
+    strategy = fill(lab, runs=9)
+    runs = lab.iterations()["iteration_id"].tolist()
+    for run in runs[::3]:
+        lab.store.delete_iteration(run)
+    before = lab.trades()
+    assert len(before) == 6 * 500
+    assert lab.store.compact()["freed"] > 0
+    added = lab.store.save_iteration(strategy, trades=[TRADE] * 3, tags=["new"])
+    lab.store.delete_iteration(runs[1])
+    with fl.Lab(lab.store.path) as again:
+        for kernel in (lab, again):
+            trades, expected = kernel.trades(), before[before["iteration_id"] != runs[1]]
+            assert (
+                trades[trades["iteration_id"] != added].reset_index(drop=True).equals(expected.reset_index(drop=True))
+            )
+            assert kernel.iterations(tags="new")["iteration_id"].tolist() == [added]
+
+
 @pytest.mark.slow
 def test_vacuum_by_another_program_changes_nothing(lab: fl.Lab) -> None:
     strategy = fill(lab, runs=70)

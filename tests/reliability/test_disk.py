@@ -121,7 +121,7 @@ def test_a_full_file_system_loses_nothing_and_stops_no_later_work(small_disk: Pa
 
 
 def checkpoint_on_full_disk(path: Path, journals: Path) -> None:
-    checkpoint.WAL_BYTES, checkpoint._GROWTH_BYTES = 200_000, 50_000
+    checkpoint.WAL_BYTES = 200_000
     journal, log = Journal(journals, "full"), Path(f"{path}-wal")
     with fl.StorageManager(path) as store:
         strategy = store.save_strategy_version("momentum", "signal = 1")
@@ -169,6 +169,56 @@ def fail_as_a_whole(path: Path) -> None:
 def test_a_transaction_that_met_a_full_disk_is_not_continued_in_part(tmp_path: Path) -> None:
     in_child(fail_as_a_whole, tmp_path / "a.db")
     assert check_store(tmp_path / "a.db", []) == {"after"}
+
+
+def compact_without_room(path: Path) -> None:
+    with fl.StorageManager(path) as store:
+        strategy = store.save_strategy_version("momentum", "signal = 1")
+        runs = store.save_iterations({"strategy_id": strategy, **content(f"run {i}", 400)} for i in range(60))
+        for run in runs[::2]:
+            store.delete_iteration(run)
+        store.compact(progress=False)  # brings the log back
+        for run in runs[1::8]:
+            store.delete_iteration(run)
+        size = path.stat().st_size
+        limit_files(size // 3)  # neither the temporary copy nor the log finds room
+        with pytest.raises(fl.StorageError, match="free some space"):
+            store.compact(progress=False)
+        limit_files(None)
+        assert path.stat().st_size == size
+        assert store.pool.in_use == 0
+        store.save_iteration(strategy, **content("after", 400))
+        assert store.compact(progress=False)["freed"] > 0
+        assert path.stat().st_size < size
+
+
+def test_compacting_on_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    in_child(compact_without_room, tmp_path / "a.db")
+    kept = {f"run {i}" for i in range(60) if i % 2 and i % 8 != 1}
+    assert check_store(tmp_path / "a.db", kept, 400) == kept | {"after"}
+
+
+def compact_on_small_disk(disk: Path) -> None:
+    path = disk / "a.db"
+    with fl.StorageManager(path) as store:
+        strategy = store.save_strategy_version("momentum", "signal = 1")
+        note = "n" * 700_000
+        runs = [store.save_iteration(strategy, note=note) for _ in range(2)]
+        store.delete_iteration(runs[0])
+    size = path.stat().st_size
+    (disk / "filler").write_bytes(b"x" * (shutil.disk_usage(disk).free - 300_000))
+    with fl.StorageManager(path) as store:
+        with pytest.raises(fl.StorageError, match=r"takes 1 MB in .*, and 0 MB are free there; free some space"):
+            store.compact()
+        assert path.stat().st_size == size
+        (disk / "filler").unlink()
+        assert store.compact()["freed"] > 600_000
+        assert store.load_iteration(runs[1])["note"] == note
+    assert path.stat().st_size < size - 600_000
+
+
+def test_compacting_is_refused_where_it_would_fill_the_disk(small_disk: Path) -> None:
+    in_child(compact_on_small_disk, small_disk)
 
 
 # Read-only --------------------------------------------------------------------------------------------------------
@@ -229,6 +279,7 @@ def use_read_only_file(folder: Path) -> None:
     path.chmod(0o400)
     with fl.StorageManager(path) as store:
         check_whole(store.load_iteration(run))
+        copy = store.snapshot(folder / "copy.db")
         for _ in range(2):
             with pytest.raises(fl.StorageError, match="read-only; make them writable"):
                 store.save_iteration(strategy, **content("refused"))
@@ -236,6 +287,8 @@ def use_read_only_file(folder: Path) -> None:
         for file in folder.iterdir():
             file.chmod(0o600)
         store.save_iteration(strategy, **content("after"))
+    with fl.StorageManager(copy) as store:
+        check_whole(store.load_iteration(run))
 
 
 def test_a_read_only_file_can_be_read_and_written_once_it_is_writable(own_folder: Path) -> None:

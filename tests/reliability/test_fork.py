@@ -185,9 +185,9 @@ def test_threads_that_die_with_a_connection_cost_the_pool_nothing(tmp_path: Path
         strategy = store.save_strategy_version("momentum", "signal = 1")
 
         def die() -> None:
-            slot = store.pool._next_slot()
-            store.pool._connected(slot).execute("SELECT count(*) FROM strategies").fetchone()
-            slot.connection.close()  # an open one that is merely dropped is a warning since Python 3.13
+            connection = store.pool._free_reader()
+            connection.execute("SELECT count(*) FROM strategies").fetchone()
+            connection.close()  # an open one that is merely dropped is a warning since Python 3.13
 
         def die_half_saved() -> None:
             lent = store.pool.write()  # entered, and never left

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +26,7 @@ from finlab_nb.store import schema
 from finlab_nb.store.backup import files
 from finlab_nb.store.backup import scheduler as scheduling
 from finlab_nb.store.backup.files import manifest_path, verify_backup
-from finlab_nb.store.backup.retention import Retention
+from finlab_nb.store.backup.schedule import Schedule
 
 
 @pytest.fixture
@@ -102,11 +105,34 @@ def test_a_backup_holds_every_row_and_needs_no_log(backups, filled):
     copy.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no such permissions")
+def test_a_database_that_may_not_be_written_is_backed_up_without_a_traceback(filled, tmp_path):
+    place = Path(tempfile.mkdtemp())  # where other users may look
+    try:
+        place.chmod(0o777)
+        shutil.copy(fl.BackupScheduler(filled.path, tmp_path / "backups").backup_now(), place / "store.db")
+        (place / "store.db").chmod(0o444)
+        script = (
+            "import os, sys, finlab_nb as fl\n"
+            "from finlab_nb.store import backup, schema; schema.migrations()\n"
+            "if os.geteuid() == 0: os.setuid(65534)\n"
+            "fl.BackupScheduler(sys.argv[1], sys.argv[2]).backup_now()\n"
+        )
+        command = [sys.executable, "-W", "error", "-c", script, str(place / "store.db"), str(place / "backups")]
+        assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
+        (made,) = (place / "backups").glob("*.db")
+        assert verify_backup(made)["iterations"] == 3
+    finally:
+        shutil.rmtree(place)
+
+
 def test_the_manifest_says_what_the_backup_holds(backups, filled):
     path = backups.backup_now()
     manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
     with filled.pool.read() as connection:
         generation, counter = connection.execute("SELECT generation, change_counter FROM store_state").fetchone()
+        (store_id,) = connection.execute("SELECT store_id FROM store_state").fetchone()
+    assert manifest["store_id"] == store_id
     assert manifest["rows"]["iterations"] == 3
     assert manifest["rows"]["trades"] == 12
     assert (manifest["generation"], manifest["change_counter"]) == (generation, counter)
@@ -249,85 +275,24 @@ def test_a_folder_that_does_not_exist_holds_no_backups(filled, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-# Keeping ----------------------------------------------------------------------------------------------------------
-
-
-def test_backups_older_than_the_retention_are_removed_with_their_manifests(backups):
-    old, young = put_backup(backups, 31), put_backup(backups, 29)
-    assert backups.cleanup_old_backups() == 1
-    assert names(backups.backup_dir) == {young.name, f"{young.name}.json"}
-    assert not old.exists()
-
-
-def test_the_newest_verified_backup_stays_however_old(backups):
-    newest = put_backup(backups, 400)
-    put_backup(backups, 500)
-    put_backup(backups, 300, verified=False)
-    assert backups.cleanup_old_backups() == 2
-    assert names(backups.backup_dir) == {newest.name, f"{newest.name}.json"}
-
-
-def test_without_any_verified_backup_the_newest_file_stays(backups):
-    newest = put_backup(backups, 300, verified=False)
-    put_backup(backups, 500, verified=False)
-    assert backups.cleanup_old_backups() == 1
-    assert newest.exists()
-
-
-def test_no_retention_keeps_everything(filled, tmp_path):
-    scheduler = fl.BackupScheduler(filled.path, tmp_path / "backups", retention_days=None)
-    for age in (1, 1000, 5000):
-        put_backup(scheduler, age)
-    assert scheduler.cleanup_old_backups() == 0
-
-
-def test_backups_of_another_database_in_the_folder_are_left_alone(backups, tmp_path):
-    other = fl.BackupScheduler(tmp_path / "other.db", backups.backup_dir)
-    foreign = [put_backup(other, age) for age in (100, 200)]
-    put_backup(backups, 1)
-    assert backups.cleanup_old_backups() == 0
-    assert all(path.exists() for path in foreign)
-    assert backups.get_backup_info()["backups"] == 1
-    assert len(backups.list_backups()) == 3
-
-
-def test_counts_keep_the_newest_of_each_period():
-    class Dated:
-        verified = True
-
-        def __init__(self, created_at: datetime) -> None:
-            self.created_at = created_at
-
-    now = datetime(2026, 6, 30, 12, tzinfo=UTC)
-    dated = [Dated(now - timedelta(hours=6 * number)) for number in range(4 * 200)]
-    rule = Retention(days=0, keep_hourly=2, keep_daily=3, keep_weekly=2, keep_monthly=3)
-    gone = {one.created_at for one in rule.expired(dated, now)}
-    kept = [one.created_at.strftime("%m-%d %H") for one in dated if one.created_at not in gone]
-    assert kept == ["06-30 12", "06-30 06", "06-29 18", "06-28 18", "05-31 18", "04-30 18"]
-
-
-def test_a_count_is_not_filled_by_unverified_backups(filled, tmp_path):
-    scheduler = fl.BackupScheduler(filled.path, tmp_path / "backups", retention_days=0, keep_daily=2)
-    kept = [put_backup(scheduler, 3), put_backup(scheduler, 5)]
-    put_backup(scheduler, 1, verified=False)
-    assert scheduler.cleanup_old_backups() == 1
-    assert all(path.exists() for path in kept)
-
-
 def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(backups):
     path = backups.backup_now()
     stem = "backtest_backup_20240101_000000"
     for name in (
         f"{stem}.db.tmp",
         f"{stem}.db.tmp-journal",
+        f"{stem}.db.tmp-wal",
+        f"{stem}.db.tmp-shm",
         f"{stem}.db.zst.tmp",
         f"{stem}.db.json",
         f"{stem}.db.tmp.json",
     ):
         (backups.backup_dir / name).write_text("x")
-    (backups.backup_dir / "mine.tmp").write_text("x")
+    foreign = {"mine.tmp", f"{stem}.db.tmp.txt", "backtest_backup_old.db.tmp", "backtest_backup_notes.json"}
+    for name in foreign:
+        (backups.backup_dir / name).write_text("x")
     backups.cleanup_old_backups()
-    assert names(backups.backup_dir) == {path.name, f"{path.name}.json", "mine.tmp"}
+    assert names(backups.backup_dir) == {path.name, f"{path.name}.json", *foreign}
 
 
 # Arguments --------------------------------------------------------------------------------------------------------
@@ -336,6 +301,7 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(backups):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("retention_days", -1), ("retention_days", "30"), ("retention_days", float("nan")), ("retention_days", True)]
+    + [("keep", 0), ("keep", 1.5), ("keep", None)]
     + [(f"keep_{period}", value) for period in ("hourly", "daily", "weekly", "monthly") for value in (-1, 1.5, None)],
 )
 def test_a_wrong_retention_is_named(tmp_path, field, value):
@@ -371,7 +337,7 @@ def test_a_start_with_a_backup_of_this_day_waits_for_the_time(backups):
     backups.backup_now()
     soon = datetime.now(UTC) + timedelta(hours=2)
     put_backup(backups, 0.001)
-    backups.start_daily_backups(soon.hour, soon.minute)
+    backups.start_daily_backups(soon.hour, soon.minute, timezone="UTC")
     info = backups.get_backup_info()
     assert info["running"]
     assert info["next_backup"] == soon.replace(second=0, microsecond=0)
@@ -387,12 +353,51 @@ def test_the_time_of_day_is_that_of_the_timezone(backups):
     assert (due.hour, due.minute) == (18, 30)
 
 
-def test_a_time_that_daylight_saving_moves_is_found():
-    zone = ZoneInfo("Europe/Berlin")
-    now = datetime(2026, 3, 29, 12, tzinfo=UTC)
-    assert scheduling._last_due(now, 4, 0, zone).astimezone(UTC) == datetime(2026, 3, 29, 2, tzinfo=UTC)
-    early = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
-    assert scheduling._last_due(early, 4, 0, zone).astimezone(UTC) == datetime(2026, 3, 28, 3, tzinfo=UTC)
+def test_the_time_of_day_is_that_of_this_machine_unless_told_otherwise(backups):
+    backups.backup_now()
+    script = (
+        "import sys, finlab_nb as fl\n"
+        "with fl.BackupScheduler(sys.argv[1], sys.argv[2]) as backups:\n"
+        "    backups.start_daily_backups(hour=2)\n"
+        "    info = backups.get_backup_info()\n"
+        "print(info['next_backup'].utcoffset(), info['next_backup'].hour, info['schedule']['timezone'])\n"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(backups.db_path), str(backups.backup_dir)],
+        env=os.environ | {"TZ": "Asia/Taipei"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed == "8:00:00 2 local\n"
+
+
+@pytest.mark.parametrize(
+    ("now", "last", "following"),
+    [("2026-03-29 12:00", "2026-03-29 02:00", "2026-03-30 02:00"), ("2026-03-29 00:30", "2026-03-28 03:00", None)],
+)
+def test_a_time_that_daylight_saving_moves_is_found(now, last, following):
+    moments = [one and datetime.fromisoformat(f"{one}+00:00") for one in (now, last, following)]
+    found = Schedule(4, 0, ZoneInfo("Europe/Berlin"), compress=False).times(moments[0])
+    assert found == (moments[1], moments[2] or datetime(2026, 3, 29, 2, tzinfo=UTC))
+
+
+def test_a_failed_backup_is_tried_again_within_the_hour(backups, filled):
+    hidden = filled.path.rename(filled.path.with_suffix(".hidden"))
+    backups.start_daily_backups()
+    assert eventually(lambda: backups.get_backup_info()["last_error"])
+    (job,) = backups._scheduler.get_jobs()
+    assert job.next_run_time < datetime.now(UTC) + timedelta(hours=1)
+    hidden.rename(filled.path)
+    job.modify(next_run_time=datetime.now(UTC))  # instead of ten minutes
+    assert eventually(lambda: backups.get_backup_info()["last_backup"])
+    assert eventually(lambda: backups.get_backup_info()["last_error"] is None)
+
+
+def test_a_backup_from_the_future_does_not_keep_the_next_ones_from_being_made(backups):
+    put_backup(backups, -400)
+    backups.start_daily_backups()
+    assert eventually(lambda: backups.get_backup_info()["backups"] == 2)
 
 
 def test_an_error_of_a_scheduled_backup_is_seen_and_logged(tmp_path, caplog):
@@ -400,6 +405,7 @@ def test_an_error_of_a_scheduled_backup_is_seen_and_logged(tmp_path, caplog):
         with caplog.at_level(logging.ERROR, "finlab_nb"):
             scheduler.start_daily_backups()
             assert eventually(lambda: any("the backup of" in record.message for record in caplog.records))
+        assert all(record.exc_info is None for record in caplog.records)
         info = scheduler.get_backup_info()
     assert "does not exist" in info["last_error"]
     assert info["last_error_at"] <= datetime.now(UTC)
@@ -523,3 +529,60 @@ def test_a_database_that_is_open_here_is_never_read_as_a_backup(tmp_path):
         assert not Path(f"{store.path}-wal").exists() or Path(f"{store.path}-wal").stat().st_size == 0
         with pytest.raises(fl.StorageError, match="open in this process, and no backup"):
             verify_backup(store.path)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_another_name_of_a_database_that_is_open_here_is_no_backup_either(filled, tmp_path, link):
+    for name in ("other.db", "backtest_backup_20240101_000000.db"):
+        link(filled.path, tmp_path / name)
+        with pytest.raises(fl.StorageError, match="open in this process, and no backup"):
+            verify_backup(tmp_path / name)
+        with pytest.raises(fl.StorageError, match=r"open in this process|the database itself"):
+            fl.restore_backup(tmp_path / name, filled.path, force=True)
+        with pytest.raises(fl.StorageError, match=r"open in this process|the database itself"):
+            fl.restore_backup(filled.path, tmp_path / name)
+
+
+# As it is ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "schema_of_it"), [("schema_1.db", 1), ("schema_2.db", 2), ("original", 0)])
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_older_database_is_backed_up_as_it_is_and_upgraded_after_its_restore(tmp_path, name, schema_of_it, compress):
+    database = older(tmp_path / "older.db", name)
+    before = database.read_bytes()
+    backups = fl.BackupScheduler(database, tmp_path / "backups")
+    made = backups.backup_now(compress=compress)
+    with sqlite3.connect(database) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        held = connection.execute("SELECT * FROM iterations ORDER BY 1").fetchall()
+    connection.close()
+    assert version == schema_of_it
+    assert schema_of_it or database.read_bytes() == before
+    assert verify_backup(made)["verified"]
+    assert [one["schema_version"] for one in backups.list_backups()] == [version]
+    assert backups.get_backup_info()["last_backup"] == made
+    fl.restore_backup(made, tmp_path / "restored.db")
+    with sqlite3.connect(tmp_path / "restored.db") as connection:
+        assert connection.execute("SELECT * FROM iterations ORDER BY 1").fetchall() == held
+    connection.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fl.UpgradeWarning)
+        with fl.StorageManager(tmp_path / "restored.db") as store, store.pool.read() as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (schema.newest_version(),)
+            assert connection.execute("SELECT count(*) FROM iterations").fetchone() >= (len(held),)
+
+
+def older(path: Path, name: str) -> Path:
+    """Put a database of an earlier release there, or one of the original layer, with a row that has lost its owner."""
+    if name != "original":
+        return Path(shutil.copy(Path(__file__).parents[1] / "data" / name, path))
+    with sqlite3.connect(path) as connection:
+        for table, columns in schema.ORIGINAL_TABLES.items():
+            parent = ", FOREIGN KEY (iteration_id) REFERENCES iterations (iteration_id)" if table == "metrics" else ""
+            connection.execute(f"CREATE TABLE {table} ({columns[0]} PRIMARY KEY, {', '.join(columns[1:])}{parent})")
+        connection.execute("INSERT INTO strategies VALUES ('s1', 'momentum', 'signal = 1', '{}', '2024-01-02', NULL)")
+        connection.execute("INSERT INTO iterations VALUES ('i1', 's1', 1, 'signal = 1', '2024-01-02T03:04:05')")
+        connection.execute("INSERT INTO metrics VALUES (1, 'lost', 0.1, 1.0, -0.1, 0.5, 3)")
+    connection.close()
+    return path

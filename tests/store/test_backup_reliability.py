@@ -124,15 +124,20 @@ def test_stores_of_other_processes_go_over_to_a_restored_database_by_themselves(
         assert connection.execute(TORN).fetchone() == (0,)
 
 
-def test_the_real_scheduler_backs_up_when_the_time_comes(store, tmp_path):
+def test_the_real_scheduler_backs_up_when_the_time_comes(store, tmp_path, monkeypatch):
     store.save_strategy_version("momentum", "signal = 1")
-    with fl.BackupScheduler(store.path, tmp_path / "backups") as scheduler:
+    with fl.BackupScheduler(store.path, tmp_path / "backups") as scheduler, monkeypatch.context() as later:
         first = scheduler.backup_now()
         at = datetime.now(UTC) + timedelta(minutes=1)
-        scheduler.start_daily_backups(at.hour, at.minute)
-        if not LONG:  # the schedule knows whole minutes; the scheduler itself is told to run in a second
-            scheduler._scheduler.modify_job(scheduling._DAILY, next_run_time=datetime.now(UTC) + timedelta(seconds=1))
+        scheduler.start_daily_backups(at.hour, at.minute, timezone="UTC")
+        (job,) = scheduler._scheduler.get_jobs()
+        due = at.replace(second=0, microsecond=0)
+        assert job.trigger.get_next_fire_time(None, due) == due
+        if not LONG:  # the schedule knows whole minutes; the scheduler is told that one has passed
+            later.setattr(scheduling, "_now", lambda: datetime.now(UTC) + timedelta(minutes=1))
+            job.modify(next_run_time=datetime.now(UTC))
         wait_for(lambda: scheduler.get_backup_info()["verified_backups"] == 2, 90)
+        later.undo()
         newest = scheduler.get_backup_info()
         assert newest["last_backup"] != first
         assert newest["next_backup"] > datetime.now(UTC)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import finlab_nb as fl
+from finlab_nb.store import checkpoint
 
 # One value for each column that a CHECK guards, as another program could write it.
 BAD_VALUES = [
@@ -336,7 +337,7 @@ def test_statistics_count_calls_waits_and_bytes(tmp_path: Path) -> None:
         held, free = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with store.transaction():
+            with store.pool.snapshot():
                 held.set()
                 free.wait(10)
 
@@ -362,3 +363,20 @@ def test_statistics_count_calls_waits_and_bytes(tmp_path: Path) -> None:
         path = fl.BackupScheduler(store.path, tmp_path / "backups").backup_now()
         assert store.statistics()["last_backup"]["path"] == str(path)
         assert store.statistics()["last_backup"]["created_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("version", "buggy"),
+    [
+        *(((3, 34, 0), True), ((3, 40, 1), True), ((3, 44, 5), True), ((3, 44, 6), False), ((3, 45, 0), True)),
+        *(((3, 50, 6), True), ((3, 50, 7), False), ((3, 51, 2), True), ((3, 51, 3), False), ((3, 53, 0), False)),
+    ],
+)
+def test_statistics_tell_whether_sqlite_has_the_wal_reset_bug(
+    store: fl.StorageManager, version: tuple[int, int, int], buggy: bool
+) -> None:
+    assert checkpoint.may_corrupt(version) is buggy
+    assert store.statistics()["sqlite"] == {
+        "version": sqlite3.sqlite_version,
+        "wal_reset_bug": checkpoint.may_corrupt(sqlite3.sqlite_version_info),
+    }

@@ -6,8 +6,11 @@ import contextlib
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,11 +60,11 @@ def test_a_waiting_thread_gets_the_connection_that_comes_free(tmp_path: Path) ->
 
 def test_a_lease_that_an_exception_lost_gives_its_slot_back(opened: contextlib.closing[ConnectionPool]) -> None:
     with opened as connections:
-        connections._next_slot()  # never given back, and nobody holds it
-        connections._next_slot()
-        assert connections.in_use == 0
+        connections._free_reader()  # never given back, and nobody holds it
+        connections._free_reader()
         with connections.read() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert connections.in_use == 0
 
 
 def test_readers_see_one_moment_while_a_writer_commits(store: fl.StorageManager) -> None:
@@ -98,8 +101,8 @@ def test_a_deleted_file_is_reported_and_work_goes_on_when_it_is_back(tmp_path: P
     path = tmp_path / "a.db"
     with fl.StorageManager(path) as store:
         strategy = store.save_strategy_version("a", "x")
-        with store.pool._keeping() as keeper:
-            keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         aside = tmp_path / "aside"
         aside.mkdir()
         for file in tmp_path.glob("a.db*"):
@@ -222,7 +225,7 @@ def test_a_child_forked_inside_a_transaction_refuses_to_work(tmp_path: Path) -> 
 
 def test_the_log_stays_small_under_steady_writing_and_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "WAL_BYTES", 200_000)
-    monkeypatch.setattr(checkpoint, "_GROWTH_BYTES", 50_000)
+    monkeypatch.setattr(checkpoint, "_GROWTH", 1.0)
     monkeypatch.setattr(one_connection, "_SETTINGS", (*one_connection._SETTINGS, "PRAGMA journal_size_limit = 200000"))
     with fl.StorageManager(tmp_path / "a.db") as store:
         strategy = store.save_strategy_version("a", "x")
@@ -244,13 +247,27 @@ def test_a_write_waits_for_another_process_longer_than_for_a_connection(tmp_path
         other.close()
 
 
-def test_no_write_lock_within_the_deadline_is_an_error(
+def test_no_write_lock_within_the_deadline_is_an_error_that_names_the_holder(
     store: fl.StorageManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "WRITE_LOCK_SECONDS", 0.2)
-    other = sqlite3.connect(store.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(fl.PoolTimeoutError, match=r"no write lock .* another process is in a long write transaction"):
-        store.save_strategy_version("a", "x")
-    other.close()
+    with another_process_that_writes(store.path) as number:
+        with pytest.raises(fl.PoolTimeoutError, match=rf"no write lock .* process ({number})?.* wait for it or end it"):
+            store.save_strategy_version("a", "x")
     store.save_strategy_version("a", "x")
+
+
+@contextlib.contextmanager
+def another_process_that_writes(path: Path) -> Iterator[int]:
+    program = (
+        "import sqlite3, sys; other = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "other.execute('BEGIN IMMEDIATE'); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        yield other.pid
+        other.stdin.close()

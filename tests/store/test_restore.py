@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 import finlab_nb as fl
 from finlab_nb.store.backup import restore
@@ -157,6 +160,58 @@ def test_a_backup_without_a_manifest_is_restored_after_its_checks(closed):
     manifest_path(backup).unlink()
     fl.restore_backup(backup, path)
     assert runs(path) == 2
+
+
+# A small file that holds very much --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bomb(closed: tuple[Path, Path]) -> Path:
+    """Return a backup of a few kilobytes that unpacks to 400 MB."""
+    path = closed[0].with_name("backtest_backup_20240101_000000.db.zst")
+    with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as packing:
+        packing.write(closed[1].read_bytes())
+        for _ in range(400):
+            packing.write(bytes(1 << 20))
+    assert path.stat().st_size < 200_000
+    return path
+
+
+def put_manifest(path: Path, like: Path, **fields: object) -> None:
+    manifest = json.loads(manifest_path(like).read_text(encoding="utf-8"))
+    packed = {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest_path(path).write_text(json.dumps(manifest | packed | fields), encoding="utf-8")
+
+
+@pytest.mark.parametrize("told", [None, {}, {"plain_size": 0}])
+def test_a_small_file_that_unpacks_to_very_much_fills_neither_disk_nor_memory(closed, bomb, tmp_path, told):
+    if told is not None:
+        put_manifest(bomb, closed[1], **told)
+    limit = 200_000_000
+    script = (
+        "import resource, sys, finlab_nb as fl, finlab_nb.store.backup as backup\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "for refused in (lambda: backup.verify_backup(sys.argv[1]), lambda: fl.restore_backup(*sys.argv[1:])):\n"
+        "    try: refused()\n"
+        "    except fl.StorageError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", script, str(bomb), str(tmp_path / "new.db")]
+    first, second, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "unpacks to more than" in first
+    assert "unpacks to more than" in second
+    assert int(peak) < 200_000  # kilobytes
+    assert not (tmp_path / "new.db").exists()
+    assert not list(tmp_path.glob(".*restoring*"))
+
+
+def test_a_window_that_needs_much_memory_is_refused(closed, tmp_path):
+    path = tmp_path / "backtest_backup_20240101_000000.db.zst"
+    wide = zstandard.ZstdCompressionParameters.from_level(3, window_log=27, enable_ldm=True)
+    packing = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    path.write_bytes(packing.compress(closed[1].read_bytes()) + packing.flush())
+    with pytest.raises(fl.StorageError, match="memory"):
+        fl.restore_backup(path, tmp_path / "new.db")
 
 
 # A stale log ------------------------------------------------------------------------------------------------------

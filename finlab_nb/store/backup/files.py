@@ -1,8 +1,9 @@
 """The backups in a folder: what their names and manifests say, and whether they are what they say.
 
-Each backup has a manifest beside it, ``<backup>.json``: the rows of each table, generation, change counter, schema
-version, and size and SHA-256 of the file. The manifest is published just before the backup, so a backup under its final
-name was verified; one without a manifest was not made by this program or lost it, and is shown as unverified.
+Each backup has a manifest beside it, ``<backup>.json``: the rows of each table, the id of the store, generation, change
+counter, schema version, and size and SHA-256 of the file. The manifest is published just before the backup, so a backup
+under its final name was verified; one without a manifest was not made by this program or lost it: it is shown as
+unverified, and left alone.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
+
+import zstandard
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments
 from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
-from finlab_nb.store.pool import is_open_here
+from finlab_nb.store.registry import is_open_here
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"
@@ -31,19 +36,29 @@ PLAIN: Final = ".db"
 COMPRESSED: Final = ".db.zst"
 TEMPORARY: Final = ".tmp"
 _NAME: Final = re.compile(rf"{PREFIX}(\d{{8}}_\d{{6}})\.db(\.zst)?")
+_LEFTOVER: Final = re.compile(rf"{_NAME.pattern}\.tmp(-journal|-wal|-shm|\.json)?")
 _CHUNK: Final = 1 << 20
 _ZSTD_LEVEL: Final = 3
+_WINDOW_BYTES: Final = 1 << 23  # as large as that of level 19
 _FORMAT_VERSION: Final = 1
+_MOST_RATIO: Final = 1000  # of what is unpacked to what is packed, where no manifest tells
+_RESERVE_BYTES: Final = 1 << 24  # left free on the disk
+
+_TEXTS: Final = ("created_at", "sha256", "database", "generation")
+_NUMBERS: Final = ("size", "plain_size", "schema_version")
+# What manifests of earlier releases lack.
+_SINCE_THEN: Final[dict[str, Any]] = {"plain_size": 0, "store_id": None, "schema_faults": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup file, as described by its name and manifest."""
+    """A backup file, as described by its name, its manifest (empty if there is none) and the file system."""
 
     path: Path
     created_at: datetime
+    written_at: datetime
     size: int
-    manifest: dict[str, Any] | None
+    manifest: dict[str, Any]
 
     @property
     def compressed(self) -> bool:
@@ -53,28 +68,19 @@ class Backup:
     @property
     def verified(self) -> bool:
         """Whether it was verified when it was made, and has kept its size."""
-        return self.manifest is not None and self.manifest["size"] == self.size
+        return self.manifest.get("size") == self.size
 
     @property
-    def database(self) -> str | None:
-        """The path of the database that it was made from, if known."""
-        return None if self.manifest is None else str(self.manifest["database"])
+    def iterations(self) -> int:
+        """How many iterations it holds, as far as it is known."""
+        return int(self.manifest["rows"]["iterations"]) if self.manifest else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the form of `list_backups`."""
-        manifest = self.manifest or {}
-        return {
-            "path": self.path,
-            "created_at": self.created_at,
-            "size": self.size,
-            "compressed": self.compressed,
-            "verified": self.verified,
-            "database": self.database,
-            "iterations": manifest.get("rows", {}).get("iterations"),
-            "schema_version": manifest.get("schema_version"),
-            "generation": manifest.get("generation"),
-            "schema_faults": manifest.get("schema_faults"),
-        }
+        seen = {field: getattr(self, field) for field in ("path", "created_at", "size", "compressed", "verified")}
+        told = ("database", "store_id", "schema_version", "generation", "schema_faults")
+        seen["iterations"] = self.iterations if self.manifest else None
+        return seen | {field: self.manifest.get(field) for field in told}
 
 
 # What is there ----------------------------------------------------------------------------------------------------
@@ -89,54 +95,44 @@ def described(path: Path) -> Backup:
     """Return what name, size and manifest say about a backup file, without opening it."""
     with translated_os_errors(path):
         status = path.stat()
-    manifest = _read_manifest(path)
-    named = _NAME.fullmatch(path.name)
-    if manifest is not None:
+    manifest, named = _read_manifest(path), _NAME.fullmatch(path.name)
+    written = created = datetime.fromtimestamp(status.st_mtime, UTC)
+    if manifest:
         created = datetime.fromisoformat(manifest["created_at"])
     elif named is not None:
         created = datetime.strptime(named[1], STAMP).replace(tzinfo=UTC)
-    else:
-        created = datetime.fromtimestamp(status.st_mtime, UTC)
-    return Backup(path, created, status.st_size, manifest)
+    return Backup(path, created, written, status.st_size, manifest)
 
 
 def backups_in(folder: Path) -> list[Backup]:
     """Return the backups in a folder, newest first; none if there is no such folder."""
     found = []
     with translated_os_errors(folder):
-        if not folder.exists():
-            return []
-        for path in folder.iterdir():
-            named = _NAME.fullmatch(path.name)
+        for path in folder.iterdir() if folder.exists() else ():
             # Skip names that are not a date, which are not ours, and backups that another process has just pruned.
-            with contextlib.suppress(ValueError, FileNotFoundError):
-                if named is not None and path.is_file() and datetime.strptime(named[1], STAMP).replace(tzinfo=UTC):
-                    path.stat()
+            with contextlib.suppress(ValueError, StorageError):
+                if _NAME.fullmatch(path.name) and path.is_file():
                     found.append(described(path))
     return sorted(found, key=lambda one: (one.created_at, one.path.name), reverse=True)
 
 
-def _read_manifest(path: Path) -> dict[str, Any] | None:
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
-        created = datetime.fromisoformat(manifest["created_at"])
-        kinds = {"size": int, "sha256": str, "database": str, "rows": dict, "schema_version": int, "generation": str}
-        whole = created.tzinfo is not None and all(isinstance(manifest[key], kind) for key, kind in kinds.items())
+        manifest: dict[str, Any] = _SINCE_THEN | json.loads(manifest_path(path).read_text(encoding="utf-8"))
+        texts, numbers = [manifest[key] for key in _TEXTS], [manifest[key] for key in _NUMBERS]
+        whole = all(isinstance(one, int) for one in (*numbers, manifest["rows"]["iterations"]))
+        whole = whole and all(isinstance(one, str) for one in texts)
+        return manifest if whole and datetime.fromisoformat(manifest["created_at"]).tzinfo else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return manifest if whole else None
+        return {}
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Remove what a killed backup left behind, and return how many files. Only while no backup is in progress."""
-    removed = 0
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed backup left behind. Only while no backup is in progress."""
     for path in folder.glob(f"{PREFIX}*"):
-        of_killed_run = f"{PLAIN}{TEMPORARY}" in path.name or f"{COMPRESSED}{TEMPORARY}" in path.name
         orphan = path.suffix == ".json" and _NAME.fullmatch(path.stem) and not path.with_suffix("").exists()
-        if of_killed_run or orphan:
+        if orphan or _LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
-            removed += 1
-    return removed
 
 
 # Whether it is sound ----------------------------------------------------------------------------------------------
@@ -147,14 +143,12 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
     backup = described(arguments.path("path", path))
     if backup.compressed:
         with TemporaryFolder("verify") as folder:
-            plain = folder.path / "unpacked.db"
-            unpack(backup, plain)
-            summary, _ = inspected(plain)
+            summary = unpack(backup, folder.path / "unpacked.db")
     else:
         refuse_live(backup.path)
         summary, digest = inspected(backup.path)
-        compare_digest(backup, digest)
-    compare_summary(backup, summary)
+        _compare_digest(backup, digest)
+        _compare_summary(backup, summary)
     return backup.as_dict() | asdict(summary) | {"iterations": summary.rows["iterations"]}
 
 
@@ -177,109 +171,97 @@ def refuse_live(path: Path) -> None:
                 )
 
 
-def compare_digest(backup: Backup, digest: str) -> None:
+def _compare_digest(backup: Backup, digest: str) -> None:
     """Refuse a file that is not, byte for byte, the one of its manifest."""
-    if backup.manifest is not None and digest != backup.manifest["sha256"]:
+    if backup.manifest and digest != backup.manifest["sha256"]:
         raise StorageError(
-            f"{backup.path} is damaged: it differs from its manifest (SHA-256 {digest[:12]}..., "
-            f"{backup.size} bytes; {backup.manifest['sha256'][:12]}..., {backup.manifest['size']} bytes in the "
-            "manifest); use another backup"
+            f"{backup.path} is damaged: it differs from its manifest ({backup.size} bytes, {backup.manifest['size']} "
+            "in the manifest; another SHA-256); use another backup"
         )
 
 
-def compare_summary(backup: Backup, summary: Summary) -> None:
+def _compare_summary(backup: Backup, summary: Summary) -> None:
     """Refuse a database whose contents do not match the counts in the manifest."""
-    if backup.manifest is not None:
-        for field, value in asdict(summary).items():
-            if backup.manifest.get(field, value) != value:
-                raise StorageError(
-                    f"{backup.path} differs from its manifest: {field} is {value!r}, "
-                    f"{backup.manifest.get(field)!r} in the manifest; use another backup"
-                )
+    for field, value in asdict(summary).items():
+        told = backup.manifest.get(field)
+        if told not in (None, value):
+            raise StorageError(
+                f"{backup.path} differs from its manifest: {field} is {value!r}, {told!r} in the manifest; "
+                "use another backup"
+            )
 
 
 # Packing and publishing -------------------------------------------------------------------------------------------
 
 
-def pack(source: Path, target: Path) -> str:
+def pack(source: Path, target: Path, digest: str) -> str:
     """Compress a verified copy, check that it unpacks to the same bytes, and return the SHA-256 of the result."""
-    zstandard = _zstandard(target)
-    before, packed, after = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-    packing = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
     with flushed(target), source.open("rb") as plain, target.open("wb") as file:
-        for chunk in _chunks(plain, before):
-            file.write(packing.compress(chunk))
-        file.write(packing.flush())
+        zstandard.ZstdCompressor(level=_ZSTD_LEVEL).copy_stream(plain, file)
+    unpacked = hashlib.sha256()
     with target.open("rb") as written:
-        for chunk in _unpacked(target, _chunks(written, packed)):
-            after.update(chunk)
-    if before.digest() != after.digest():
+        packed = hashlib.file_digest(written, "sha256").hexdigest()
+        written.seek(0)
+        for chunk in _unpacked(target, written):
+            unpacked.update(chunk)
+    if unpacked.hexdigest() != digest:
         raise StorageError(f"{target} does not unpack to what was packed; check the disk")
-    return packed.hexdigest()
+    return packed
 
 
-def unpack(backup: Backup, target: Path) -> None:
-    """Copy a backup into a new file, decompressed, and compare what was read with the manifest."""
+def unpack(backup: Backup, target: Path) -> Summary:
+    """Copy a backup into a new file, decompressed, compare both with the manifest, and return what it holds.
+
+    Neither memory nor disk is filled by a small file that claims to hold very much.
+    """
     refuse_live(backup.path)
-    digest = hashlib.sha256()
-    with (
-        translated_os_errors(backup.path),
-        backup.path.open("rb") as source,
-        target.open("xb") as plain,
-        flushed(target),
-    ):
-        unpacked = _unpacked if backup.compressed else _unchanged
-        for chunk in unpacked(backup.path, _chunks(source, digest)):
-            plain.write(chunk)
-        plain.flush()
-    compare_digest(backup, digest.hexdigest())
-
-
-def _chunks(source: IO[bytes], digest: Any) -> Iterator[bytes]:
-    while chunk := source.read(_CHUNK):
-        digest.update(chunk)
-        yield chunk
-
-
-def _unchanged(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:  # noqa: ARG001 - as _unpacked
-    return chunks
-
-
-def _unpacked(path: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    zstandard = _zstandard(path)
-    unpacking = zstandard.ZstdDecompressor().decompressobj()
+    with translated_os_errors(backup.path), backup.path.open("rb") as source:
+        _compare_digest(backup, hashlib.file_digest(source, "sha256").hexdigest())
+        allowed = _allowed_bytes(backup, target)
+        with target.open("xb") as plain, flushed(target):
+            source.seek(0)
+            plainly = iter(partial(source.read, _CHUNK), b"")
+            for chunk in _unpacked(backup.path, source) if backup.compressed else plainly:
+                if plain.tell() + len(chunk) > allowed:
+                    raise StorageError(
+                        f"{backup.path} unpacks to more than {allowed:,} bytes: to more than its manifest tells, than "
+                        "is plausible without one, or than the disk has free; free some space or use another backup"
+                    )
+                plain.write(chunk)
+            plain.flush()
     try:
-        for chunk in chunks:
-            yield unpacking.decompress(chunk)
+        summary, _ = inspected(target)
+    except StorageError as error:
+        raise StorageError(str(error).replace(str(target), str(backup.path))) from error
+    _compare_summary(backup, summary)
+    return summary
+
+
+def _allowed_bytes(backup: Backup, target: Path) -> int:
+    told = backup.manifest.get("plain_size") or backup.size * (_MOST_RATIO if backup.compressed else 1)
+    return min(told, max(0, shutil.disk_usage(target.parent).free - _RESERVE_BYTES))
+
+
+def _unpacked(path: Path, source: IO[bytes]) -> Iterator[bytes]:
+    unpacking = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).stream_reader(source)
+    try:
+        yield from iter(partial(unpacking.read, _CHUNK), b"")
     except zstandard.ZstdError as error:
         raise StorageError(f"{path} is damaged: {error}; use another backup") from error
-    if not unpacking.eof:
-        raise StorageError(f"{path} is damaged: it ends too early; use another backup")
 
 
-def _zstandard(path: Path) -> Any:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise StorageError(f"{path}: compressed backups need zstandard; run: pip install zstandard") from error
-    return zstandard
-
-
-def publish(temporary: Path, final: Path, digest: str, summary: Summary, database: Path, created_at: datetime) -> None:
+def publish(temporary: Path, final: Path, manifest: dict[str, Any]) -> None:
     """Give a verified, flushed file its final name, with its manifest."""
-    manifest = {
-        "format_version": _FORMAT_VERSION,
-        "created_at": created_at.isoformat(),
-        "database": str(database),
-        "size": temporary.stat().st_size,
-        "sha256": digest,
-        **asdict(summary),
-    }
-    written = manifest_path(final).with_name(f"{final.name}{TEMPORARY}.json")
+    write_manifest(final, manifest | {"format_version": _FORMAT_VERSION, "size": temporary.stat().st_size})
+    temporary.replace(final)
+    flush_folder(final.parent)
+
+
+def write_manifest(backup: Path, manifest: dict[str, Any]) -> None:
+    """Put a manifest beside a backup, in place of the one that it may have."""
+    written = backup.with_name(f"{backup.name}{TEMPORARY}.json")
     with written.open("w", encoding="utf-8") as file_of_text:
         json.dump(manifest, file_of_text, indent=2, sort_keys=True)
         file_of_text.flush()
         os.fsync(file_of_text.fileno())
-    written.replace(manifest_path(final))
-    temporary.replace(final)
-    flush_folder(final.parent)
+    written.replace(manifest_path(backup))

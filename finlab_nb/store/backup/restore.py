@@ -7,6 +7,7 @@ an integrity check would notice.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -19,11 +20,10 @@ from typing import Final
 
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments
-from finlab_nb.store import pool
+from finlab_nb.store import registry
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
-from finlab_nb.store.integrity import inspected
 from finlab_nb.store.schema import NEW_GENERATION
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -43,6 +43,7 @@ def restore_backup(
     ----------
     backup_path
         A backup, compressed or not; without a manifest it is accepted after the checks of integrity and foreign keys.
+        One of an older schema or of the original layer is put in place as it is, and upgraded when it is next opened.
     db_path
         The database to replace, or a path without a file.
     force
@@ -65,7 +66,7 @@ def restore_backup(
     source, database = arguments.path("backup_path", backup_path), arguments.path("db_path", db_path)
     forced = arguments.flag("force", force)
     _check_paths(source, database)
-    if pool.is_open_here(database) and not forced:
+    if registry.is_open_here(database) and not forced:
         raise StorageError(f"{database} is open in this process; close() its stores and labs first, or use force=True")
     with translated_os_errors(database), _prepared(source, database) as fresh:
         if not database.exists():
@@ -98,13 +99,7 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
     _remove_leftovers(database)
     fresh = database.with_name(f".{database.name}.restoring-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        backup = files.described(source)
-        files.unpack(backup, fresh)
-        try:
-            summary, _ = inspected(fresh)
-        except StorageError as error:
-            raise StorageError(str(error).replace(str(fresh), str(source))) from error
-        files.compare_summary(backup, summary)
+        summary = files.unpack(files.described(source), fresh)
         if summary.schema_faults:
             raise StorageError(
                 f"{source} was made after another program had changed the tables: {'; '.join(summary.schema_faults)}; "
@@ -115,7 +110,8 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
         ):
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(NEW_GENERATION)
+            if summary.generation:
+                connection.execute(NEW_GENERATION)
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if database.exists():
             shutil.copymode(database, fresh)
@@ -127,14 +123,10 @@ def _prepared(source: Path, database: Path) -> Iterator[Path]:
 
 def _remove_leftovers(database: Path) -> None:
     """Remove what killed restores have left, except young files, which may belong to a restore in progress."""
-    for path in database.parent.glob(f".{_literal(database.name)}.restoring-*"):
+    for path in database.parent.glob(f".{glob.escape(database.name)}.restoring-*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
                 path.unlink()
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 # Holding the old database -----------------------------------------------------------------------------------------

@@ -6,33 +6,31 @@ The lock file ``.backup.lock`` in the folder belongs to the only scheduler on th
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
-import weakref
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import asdict
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
-from finlab_nb.errors import StorageError, StorePicklingError
+from finlab_nb.errors import RetentionHeldWarning, StorageError, StorePicklingError, warn
 from finlab_nb.records import arguments
-from finlab_nb.store.backup import files
+from finlab_nb.store.backup import files, retention
 from finlab_nb.store.backup.files import Backup
-from finlab_nb.store.backup.making import clean_up, make_backup, make_folder, writing
+from finlab_nb.store.backup.making import make_backup, make_folder, writing
 from finlab_nb.store.backup.retention import Retention
+from finlab_nb.store.backup.schedule import Schedule
 from finlab_nb.store.file_lock import FileLock
 from finlab_nb.store.fsync import translated_os_errors
 
 _SCHEDULE_LOCK: Final = ".backup.lock"
-_DAILY: Final = "finlab_nb_daily_backup"
-_WAKE: Final = "finlab_nb_wake"
-_WAKE_MINUTES: Final = 10
+_MINUTES: Final = 10
 
 _log = logging.getLogger(__name__)
 _registry_lock = threading.RLock()
 _running: dict[Path, BackupScheduler] = {}
-_schedulers: weakref.WeakSet[BackupScheduler] = weakref.WeakSet()
 
 
 class BackupScheduler:
@@ -43,9 +41,14 @@ class BackupScheduler:
     db_path
         The database; it must exist when it is backed up.
     backup_dir
-        The folder of the backups, created as needed. It may hold those of several databases, which are kept apart.
+        The folder of the backups, created as needed. It may hold those of several databases, which are kept apart by
+        the id of their store; a database that was moved keeps its backups.
     retention_days
-        Backups younger than this stay; None keeps everything. The newest verified backup always stays.
+        Backups younger than this stay; None keeps everything. Ages count from the newest verified backup, not from
+        today, and a pause between two backups counts as at most a `keep`-th of it. So after a holiday of any length the
+        backups from before it go only as new ones follow.
+    keep
+        The newest verified backups that always stay.
     keep_hourly, keep_daily, keep_weekly, keep_monthly
         Beyond that, the newest backup of each of this many hours, days, weeks and months (UTC) stays.
 
@@ -70,6 +73,7 @@ class BackupScheduler:
         backup_dir: str | os.PathLike[str],
         retention_days: float | None = 30,
         *,
+        keep: int = 3,
         keep_hourly: int = 0,
         keep_daily: int = 0,
         keep_weekly: int = 0,
@@ -79,15 +83,14 @@ class BackupScheduler:
         self.backup_dir = arguments.path("backup_dir", backup_dir, "folder")
         self.retention = Retention(
             None if retention_days is None else arguments.quantity("retention_days", retention_days, "days"),
+            arguments.whole("keep", keep, 1),
             arguments.whole("keep_hourly", keep_hourly, 0),
             arguments.whole("keep_daily", keep_daily, 0),
             arguments.whole("keep_weekly", keep_weekly, 0),
             arguments.whole("keep_monthly", keep_monthly, 0),
         )
-        self._last_error: str | None = None
-        self._last_error_at: datetime | None = None
-        self._start_over()
-        _schedulers.add(self)
+        self._note(None)
+        self.start_over()
 
     def __reduce__(self) -> NoReturn:
         raise StorePicklingError(
@@ -95,17 +98,16 @@ class BackupScheduler:
             f"where it is needed: BackupScheduler({str(self.db_path)!r}, {str(self.backup_dir)!r})"
         )
 
-    def _start_over(self) -> None:
+    def start_over(self) -> None:
+        """Forget the schedule; in a forked child its thread and lock stay with the parent."""
         self._scheduler: Any = None
-        self._schedule: dict[str, Any] | None = None
+        self._schedule: Schedule | None = None
         self._lock = FileLock(self.backup_dir / _SCHEDULE_LOCK)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def __repr__(self) -> str:
@@ -114,20 +116,22 @@ class BackupScheduler:
     # The schedule -------------------------------------------------------------------------------------------------
 
     def start_daily_backups(
-        self, hour: int = 2, minute: int = 0, *, timezone: str | tzinfo = "UTC", compress: bool = False
+        self, hour: int = 2, minute: int = 0, *, timezone: str | tzinfo | None = None, compress: bool = False
     ) -> None:
         """Back up every day at this time, in a thread of this process, until `stop` or the end of the process.
 
-        If a backup is overdue (there is none, or the time has passed since the newest), it is made at once, in that
-        thread. Each backup is followed by `cleanup_old_backups`. Calling this again replaces the schedule; another
-        scheduler of this process on the same folder is stopped, so that a notebook cell may be run twice.
+        The thread asks every ten minutes, first at once, whether a backup is overdue: whether there is no verified one
+        of this store since the time has last come. If so, it makes one, followed by `cleanup_old_backups`; one that
+        fails is tried again ten minutes later, and `get_backup_info` tells why. Calling this again replaces the
+        schedule; another scheduler of this process on the same folder is stopped, so that a notebook cell may be run
+        twice.
 
         Parameters
         ----------
         hour, minute
             The time of day in `timezone`.
         timezone
-            A name such as ``"Europe/Berlin"``, or a tzinfo.
+            A name such as ``"Europe/Berlin"``, or a tzinfo; None for that of this machine.
         compress
             As in `backup_now`.
 
@@ -140,7 +144,8 @@ class BackupScheduler:
             the folder cannot be written.
         """
         at_hour, at_minute = arguments.whole("hour", hour, 0, 23), arguments.whole("minute", minute, 0, 59)
-        zone, packed = arguments.zone("timezone", timezone), arguments.flag("compress", compress)
+        zone = None if timezone is None else arguments.zone("timezone", timezone)
+        schedule = Schedule(at_hour, at_minute, zone, arguments.flag("compress", compress))
         with _registry_lock:
             other = _running.get(self.backup_dir)
             if other is not None and other.db_path != self.db_path:
@@ -156,50 +161,40 @@ class BackupScheduler:
                     f"{self._lock.holder()} runs daily backups into {self.backup_dir} already; stop it or choose "
                     "another folder"
                 )
-            try:
-                clean_up(self.backup_dir)
-                self._launch(at_hour, at_minute, zone, packed)
-            except BaseException:
-                self._lock.release()
-                raise
             _running[self.backup_dir] = self
+            try:
+                self._launch(schedule)
+            except BaseException:
+                self.stop()
+                raise
 
-    def _launch(self, hour: int, minute: int, zone: tzinfo, compress: bool) -> None:
-        from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+    def _launch(self, schedule: Schedule) -> None:
         from apscheduler.schedulers.background import BackgroundScheduler
-        from apscheduler.triggers.cron import CronTrigger
 
-        scheduler = BackgroundScheduler(timezone=zone, daemon=True)
-        scheduler.add_listener(self._note_event, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        with translated_os_errors(self.backup_dir), contextlib.suppress(StorageError), writing(self.backup_dir, 0):
+            pass  # removes what killed backups left, unless a backup is in progress
+        scheduler = BackgroundScheduler(timezone=UTC, daemon=True)
+        # Every ten minutes, and so at the time of day. Asked again and again, because the clock by which a thread waits
+        # stops while a computer sleeps.
+        often = {"minute": f"{schedule.minute % _MINUTES}/{_MINUTES}", "next_run_time": _now()}
         rules = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        trigger = CronTrigger(hour=hour, minute=minute, timezone=zone)
-        first = {"next_run_time": _now()} if self._overdue(hour, minute, zone) else {}
-        scheduler.add_job(self._run, trigger, args=(compress,), id=_DAILY, **rules, **first)
-        # While a computer sleeps, the scheduler's waiting clock stops, so it looks at the time now and then.
-        scheduler.add_job(_look_at_the_time, "interval", minutes=_WAKE_MINUTES, id=_WAKE, **rules)
+        scheduler.add_job(self._back_up_if_overdue, "cron", args=(schedule,), **often, **rules)
+        self._scheduler, self._schedule = scheduler, schedule
         scheduler.start()
-        self._scheduler = scheduler
-        self._schedule = {"hour": hour, "minute": minute, "timezone": str(zone), "compress": compress}
 
-    def _overdue(self, hour: int, minute: int, zone: tzinfo) -> bool:
-        newest = self._newest()
-        return newest is None or newest.created_at < _last_due(_now(), hour, minute, zone)
+    def _back_up_if_overdue(self, schedule: Schedule) -> None:
+        try:
+            if schedule.overdue(self._own(), _now()):
+                self.backup_now(schedule.compress)
+                self.cleanup_old_backups()
+        except Exception as error:  # noqa: BLE001 - told by get_backup_info, and tried again
+            self._note(error)
+            trace = None if isinstance(error, StorageError) else error
+            _log.error("the backup of %s failed, and is tried again soon: %s", self.db_path, error, exc_info=trace)
 
-    def _run(self, compress: bool) -> None:
-        self.backup_now(compress)
-        self.cleanup_old_backups()
-
-    def _note_event(self, event: Any) -> None:
-        error = getattr(event, "exception", None)
-        if error is not None:
-            self._note_error(error)
-        elif event.job_id == _DAILY:
-            self._last_error, self._last_error_at = "a daily backup was left out: the one before it still ran", _now()
-            _log.error("%s: %s", self.db_path, self._last_error)
-
-    def _note_error(self, error: BaseException) -> None:
-        self._last_error, self._last_error_at = str(error) or repr(error), _now()
-        _log.error("the backup of %s failed: %s", self.db_path, self._last_error, exc_info=error)
+    def _note(self, error: Exception | None) -> None:
+        self._last_error = None if error is None else str(error) or repr(error)
+        self._last_error_at = None if error is None else _now()
 
     def stop(self) -> None:
         """End the schedule; a backup in progress is finished first. Stopping twice is fine."""
@@ -211,10 +206,6 @@ class BackupScheduler:
             self._lock.release()
             if _running.get(self.backup_dir) is self:
                 del _running[self.backup_dir]
-
-    def after_fork_in_child(self) -> None:
-        """Forget the schedule, whose thread and lock stay with the parent."""
-        self._start_over()
 
     # Backups ------------------------------------------------------------------------------------------------------
 
@@ -242,15 +233,22 @@ class BackupScheduler:
         try:
             path = make_backup(self.db_path, self.backup_dir, compress=packed)
         except StorageError as error:
-            self._last_error, self._last_error_at = str(error), _now()
+            self._note(error)
             raise
-        self._last_error = self._last_error_at = None
+        self._note(None)
         return path
 
-    def cleanup_old_backups(self) -> int:
+    def cleanup_old_backups(self, force: bool = False) -> int:
         """Remove the backups that no retention rule keeps, and the leftovers of killed ones; return how many backups.
 
-        The newest verified backup stays, however old it is. Backups of other databases are left alone.
+        Backups of other stores, and those without a manifest, are left alone. Nothing is removed, with a warning, while
+        a clock looks wrong (a backup is from the future, or was written more than a day before the time that it has) or
+        the newest verified backup holds fewer than half the iterations of another.
+
+        Parameters
+        ----------
+        force
+            Remove them all the same. The newest backup is then right to hold so few iterations.
 
         Returns
         -------
@@ -260,19 +258,33 @@ class BackupScheduler:
         Raises
         ------
         StorageError
-            If a file cannot be removed.
+            If the database cannot be read, so that its backups are not known, or a file cannot be removed.
+        ValueError
+            If an argument is wrong.
         """
+        forced = arguments.flag("force", force)
         with translated_os_errors(self.backup_dir):
             if not self.backup_dir.exists():
                 return 0
             with writing(self.backup_dir):
-                files.remove_leftovers(self.backup_dir)
-                expired = self.retention.expired(self._own(), _now())
-                for backup in expired:
-                    # The backup goes first: a manifest alone is a leftover, a backup alone would look unverified.
-                    backup.path.unlink(missing_ok=True)
-                    files.manifest_path(backup.path).unlink(missing_ok=True)
-        return len(expired)
+                pruned = self.retention.days is not None
+                own = retention.own(self.db_path, files.backups_in(self.backup_dir)) if pruned else []
+                reason = retention.reason_to_wait(own, _now())
+                if reason is None or forced:
+                    expired = self.retention.expired(own)
+                    for backup in expired:
+                        # The backup goes first: a manifest alone is a leftover, a backup alone would look unverified.
+                        backup.path.unlink(missing_ok=True)
+                        files.manifest_path(backup.path).unlink(missing_ok=True)
+                    if reason is not None:
+                        retention.accept(own)
+                    return len(expired)
+        warn(
+            f"no old backup of {self.db_path} was removed, because {reason}. Look at them, and at the database, and "
+            "remove what is wrong, or call cleanup_old_backups(force=True)",
+            RetentionHeldWarning,
+        )
+        return 0
 
     # What is there ------------------------------------------------------------------------------------------------
 
@@ -284,7 +296,7 @@ class BackupScheduler:
         list of dict
             path (Path), created_at (datetime, UTC), size (bytes), compressed, verified (was verified when made, and
             has kept its size), and from the manifest, else None: database, iterations, schema_version, generation,
-            schema_faults (texts: changes to the tables by another program that prevent a restore).
+            store_id, schema_faults (texts: changes to the tables by another program that prevent a restore).
         """
         return [backup.as_dict() for backup in files.backups_in(self.backup_dir)]
 
@@ -320,47 +332,37 @@ class BackupScheduler:
             running; schedule (hour, minute, timezone, compress) or None; next_backup (datetime) or None; last_backup
             (Path) and last_backup_at (datetime, UTC) of the newest verified backup of this database, or None;
             last_error (text) and last_error_at since the last success, or None; backups and verified_backups (of this
-            database), total_size (bytes); db_path, backup_dir, retention_days.
+            database), total_size (bytes); retention_held, why `cleanup_old_backups` removes nothing, or None; db_path,
+            backup_dir, retention_days.
         """
-        own, newest, scheduler = self._own(), self._newest(), self._scheduler
-        job = scheduler.get_job(_DAILY) if scheduler is not None else None
+        own, schedule, now = self._own(), self._schedule, _now()
+        verified = [backup for backup in own if backup.verified]
+        newest = verified[0] if verified else None
         return {
-            "running": scheduler is not None,
-            "schedule": self._schedule,
-            "next_backup": None if job is None else job.next_run_time,
+            "running": self._scheduler is not None,
+            "schedule": None
+            if schedule is None
+            else asdict(schedule) | {"timezone": str(schedule.timezone or "local")},
+            "next_backup": None if schedule is None else schedule.times(now)[not schedule.overdue(own, now)],
             "last_backup": None if newest is None else newest.path,
             "last_backup_at": None if newest is None else newest.created_at,
             "last_error": self._last_error,
             "last_error_at": self._last_error_at,
             "backups": len(own),
-            "verified_backups": sum(backup.verified for backup in own),
+            "verified_backups": len(verified),
             "total_size": sum(backup.size for backup in own),
+            "retention_held": retention.reason_to_wait(own, now),
             "db_path": self.db_path,
             "backup_dir": self.backup_dir,
             "retention_days": self.retention.days,
         }
 
     def _own(self) -> list[Backup]:
-        found = files.backups_in(self.backup_dir)
-        return [backup for backup in found if backup.database in (None, str(self.db_path))]
-
-    def _newest(self) -> Backup | None:
-        return next((backup for backup in self._own() if backup.verified), None)
+        return retention.own(self.db_path, files.backups_in(self.backup_dir), sure=False)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _look_at_the_time() -> None:
-    """Do nothing: it is enough that the scheduler wakes up."""
-
-
-def _last_due(now: datetime, hour: int, minute: int, zone: tzinfo) -> datetime:
-    """Return when the schedule was last due."""
-    local = now.astimezone(zone)
-    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return due if due <= local else due - timedelta(days=1)
 
 
 def _stop_all() -> None:
@@ -371,9 +373,8 @@ def _stop_all() -> None:
 def _after_fork_in_child() -> None:
     global _registry_lock  # another thread may have held it at the fork
     _registry_lock = threading.RLock()
-    _running.clear()
-    for scheduler in list(_schedulers):
-        scheduler.after_fork_in_child()
+    while _running:
+        _running.popitem()[1].start_over()
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,7 +15,7 @@ import zstandard
 from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder
-from finlab_nb.store.pool import is_open_here
+from finlab_nb.store.registry import is_open_here
 
 Write: TypeAlias = Callable[[bytes], object]
 

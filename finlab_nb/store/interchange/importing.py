@@ -23,10 +23,11 @@ from finlab_nb.store.interchange.comparing import refuse_if_iteration_differs, r
 from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.report import ImportedIds, Outcome
-from finlab_nb.store.interchange.staging import Spool, Staging
+from finlab_nb.store.interchange.staging import Staging
 from finlab_nb.store.interchange.versions import V1_3, newer_of
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
+from finlab_nb.store.spool import Spool
 
 _MODES: Final = ("copy", "merge")
 _DELETED: Final = ("apply", "keep", "revive")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
-from finlab_nb.store import saving
+from finlab_nb.store import deleting, saving
 from finlab_nb.store.broken_text import BrokenText, fetched
 from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.changes import ITEMISED, Times
@@ -217,5 +217,5 @@ def deletions(connection: sqlite3.Connection, deleted: Mapping[str, str], how: s
 def delete(connection: sqlite3.Connection, deleted: Mapping[str, str]) -> None:
     """Delete iterations that were deleted elsewhere at these times."""
     for key, at in deleted.items():
-        saving.delete_iteration(connection, key)
+        deleting.delete_iteration(connection, key)
         set_times(connection, key, {_DELETED: at})

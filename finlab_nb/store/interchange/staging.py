@@ -6,17 +6,12 @@ lock waits for the reading of JSON; and what is stored is what was checked, even
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import pickle
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration, Strategy, strategy_record, text
 from finlab_nb.records.days import timestamp_text
 from finlab_nb.records.values import shown, whole
@@ -31,34 +26,7 @@ from finlab_nb.store.interchange.files import Source
 from finlab_nb.store.interchange.json_stream import JsonStream
 from finlab_nb.store.interchange.versions import NEWEST, Reading, Version
 from finlab_nb.store.progress import ProgressBar
-
-
-class Spool:
-    """Records on disk, each found again by the place where it was put."""
-
-    def __init__(self, folder: Path) -> None:
-        with _explained(folder):
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
-        self._folder = folder
-
-    def put(self, record: object) -> int:
-        """Keep a record and return its place."""
-        with _explained(self._folder):
-            place = self._file.seek(0, 2)
-            pickle.dump(record, self._file, pickle.HIGHEST_PROTOCOL)
-        return place
-
-    def get(self, place: int) -> Any:
-        """Return the record of a place."""
-        with _explained(self._folder):
-            self._file.seek(place)
-            return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+from finlab_nb.store.spool import Spool
 
 
 class StrategyEntry(NamedTuple):
@@ -230,13 +198,3 @@ def _strategy_of(iteration: Iteration) -> Strategy:
     made = strategy_record(iteration.strategy_id, iteration.code or "")
     parameters = made.parameters if iteration.parameters is None else iteration.parameters
     return replace(made, strategy_id=iteration.strategy_id, parameters=parameters, created_at=iteration.timestamp)
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"the import needs room for a temporary file in {folder}: {error}; free some space there and import again"
-        ) from error

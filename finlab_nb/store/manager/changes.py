@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 
 from finlab_nb.records import SUGGESTION_STATES, arguments
-from finlab_nb.store import saving
+from finlab_nb.store import deleting, saving
 from finlab_nb.store import series as series_by_name
 from finlab_nb.store.manager.base import Base
 from finlab_nb.store.statistics import timed
@@ -110,11 +112,15 @@ class Changes(Base):
         """
         wanted = arguments.filled_text("iteration_id", iteration_id)
         with saving.writing(self.pool) as connection:
-            saving.delete_iteration(connection, wanted)
+            deleting.delete_iteration(connection, wanted)
 
     @timed
     def delete_strategy(self, strategy_id: str, *, cascade: bool = False) -> None:
         """Remove a strategy version.
+
+        Other programs can save meanwhile: after each half second of work what was removed is committed, always whole
+        iterations. If the call is interrupted, those go that are left, with the strategy, when it is called again.
+        Inside `transaction()` all of it is one transaction.
 
         Parameters
         ----------
@@ -133,8 +139,13 @@ class Changes(Base):
             If an argument is wrong.
         """
         wanted, with_all = arguments.filled_text("strategy_id", strategy_id), arguments.flag("cascade", cascade)
-        with saving.writing(self.pool) as connection:
-            saving.delete_strategy(connection, wanted, cascade=with_all)
+        seconds = math.inf if self.pool.own_transaction() else deleting.SLICE_SECONDS
+        done = False
+        while not done:
+            with saving.writing(self.pool) as connection:
+                done = deleting.delete_strategy(connection, wanted, cascade=with_all, seconds=seconds)
+            if not done:
+                time.sleep(deleting.PAUSE_SECONDS)
 
     @timed
     def delete_series(self, name: str) -> None:

@@ -60,6 +60,7 @@ class Exchange(Base):
 
         Examples
         --------
+        >>> from finlab_nb import StorageManager
         >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     iteration = store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))
@@ -126,6 +127,7 @@ class Exchange(Base):
 
         Examples
         --------
+        >>> from finlab_nb import StorageManager
         >>> import tempfile
         >>> with StorageManager(":memory:") as store, tempfile.TemporaryDirectory() as folder:
         ...     saved = [store.save_iteration(store.save_strategy_version("momentum", "signal = ..."))]

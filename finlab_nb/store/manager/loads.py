@@ -88,6 +88,7 @@ class Loads(Base):
 
         Examples
         --------
+        >>> from finlab_nb import StorageManager
         >>> with StorageManager(":memory:") as store:
         ...     momentum = store.save_strategy_version("動量", "close = prices\nsignal = close.rolling(60).mean()")
         ...     [(found["line"], found["snippet"]) for found in store.search_strategies("rolling 動量")]

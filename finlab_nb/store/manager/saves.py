@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
 from finlab_nb.errors import StorageError, StrategyNotFoundError, SuggestionNotFoundError
-from finlab_nb.records import Doubt, arguments, iteration_record, series_record, strategy_record, warn_of
+from finlab_nb.records import Doubt, Iteration, arguments, iteration_record, series_record, strategy_record, warn_of
 from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
 from finlab_nb.store import saving
 from finlab_nb.store import series as series_by_name
-from finlab_nb.store.connection import callers_code
 from finlab_nb.store.manager.base import Base
+from finlab_nb.store.spool import Waiting
 from finlab_nb.store.statistics import timed
 
 if TYPE_CHECKING:
@@ -197,6 +198,9 @@ class Saves(Base):
     def save_iterations(self, iterations: Iterable[Mapping[str, Any]]) -> list[str]:
         """Store many iterations in one transaction and return their ids.
 
+        All of them are made before the transaction begins, so that a generator may run backtests for hours while others
+        save. What waits meanwhile lies in memory, or, if it is much, in a temporary file beside the database.
+
         Parameters
         ----------
         iterations
@@ -214,23 +218,21 @@ class Saves(Base):
             that is given comes as it is.
         """
         wanted = arguments.listed("iterations", iterations, "a list of dicts")
-        ids: list[str] = []
         doubts: list[Doubt] = []
         dropped: list[str] = []
-        with saving.writing(self.pool) as connection:
-            for position, given in enumerate(_callers_items(wanted)):
-                arguments.mapping(f"iterations[{position}]", given, "a dict of the arguments of save_iteration")
-                fields = _arguments_of_save(f"iterations[{position}]", given)
-                try:
-                    iteration = iteration_record(**fields)
-                    saving.insert_iteration(connection, iteration)
-                except (ValueError, StrategyNotFoundError, SuggestionNotFoundError) as error:
-                    kind = type(error) if isinstance(error, StorageError) else ValueError
-                    raise kind(f"iterations[{position}]: {error}") from error
-                ids.append(iteration.iteration_id)
+        ids: list[str] = []
+        with Waiting(self.path.parent) as made:
+            for position, given in enumerate(wanted):
+                iteration = _iteration_of(f"iterations[{position}]", given)
+                made.add(iteration)
                 doubts += iteration.doubts
                 dropped += iteration.dropped
             warn_of(doubts, dropped)
+            with saving.writing(self.pool) as connection:
+                for position, iteration in enumerate(made):
+                    with _named(f"iterations[{position}]"):
+                        saving.insert_iteration(connection, iteration)
+                    ids.append(iteration.iteration_id)
         return ids
 
     @timed
@@ -264,21 +266,25 @@ class Saves(Base):
 _ARGUMENTS_OF_SAVE: Final = tuple(inspect.signature(Saves.save_iteration).parameters)[1:]
 
 
-def _callers_items(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield what a caller's generator makes; its errors are the caller's."""
-    with callers_code():
-        iterator = iter(items)
-    while True:
-        with callers_code():
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-        yield item
+def _iteration_of(field: str, given: Any) -> Iteration:
+    arguments.mapping(field, given, "a dict of the arguments of save_iteration")
+    fields = _arguments_of_save(field, given)
+    with _named(field):
+        return iteration_record(**fields)
+
+
+@contextlib.contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Name the iteration that is wrong."""
+    try:
+        yield
+    except (ValueError, StrategyNotFoundError, SuggestionNotFoundError) as error:
+        kind = type(error) if isinstance(error, StorageError) else ValueError
+        raise kind(f"{field}: {error}") from error
 
 
 def _arguments_of_save(field: str, given: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arguments of one save, with generators as lists: their errors are the caller's."""
+    """Return the arguments of one save, with generators as lists."""
     for name in given:
         if name not in _ARGUMENTS_OF_SAVE:
             raise ValueError(
@@ -286,5 +292,4 @@ def _arguments_of_save(field: str, given: Mapping[Any, Any]) -> dict[str, Any]:
             )
     if "strategy_id" not in given:
         raise ValueError(f"{field} has no strategy_id; it must name the strategy that was run")
-    with callers_code():
-        return {name: materialised(value) for name, value in given.items()}
+    return {name: materialised(value) for name, value in given.items()}

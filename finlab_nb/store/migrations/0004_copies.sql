@@ -4,6 +4,10 @@
 ALTER TABLE store_state ADD COLUMN store_id TEXT;
 UPDATE store_state SET store_id = lower(hex(randomblob(16)));
 
+-- 1 only inside a transaction of ours while rows are deleted whose buckets it has all stamped, so that the triggers do not
+-- do it again for each of a million rows.
+ALTER TABLE store_state ADD COLUMN deleting INTEGER NOT NULL DEFAULT 0;
+
 -- When an annotation was last changed, since the newest change of each field counts. What is not named is as it was
 -- saved. Removed tags and deleted iterations are told too, so that it refers to nothing: of a deleted iteration that
 -- alone, and of one that came back when it did.

@@ -1,0 +1,89 @@
+"""Records that wait to be stored, on disk where they are many: so the write lock never waits for their making."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+from finlab_nb.errors import StorageError
+from finlab_nb.records import Iteration
+
+_ROWS_IN_MEMORY: Final = 500_000  # of trades and curves, about 200 MB
+
+
+class Spool:
+    """Records on disk, each found again by the place where it was put."""
+
+    def __init__(self, folder: Path) -> None:
+        with _explained(folder):
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
+        self._folder = folder
+
+    def put(self, record: object) -> int:
+        """Keep a record and return its place."""
+        with _explained(self._folder):
+            place = self._file.seek(0, 2)
+            pickle.dump(record, self._file, pickle.HIGHEST_PROTOCOL)
+        return place
+
+    def get(self, place: int) -> Any:
+        """Return the record of a place."""
+        with _explained(self._folder):
+            self._file.seek(place)
+            return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class Waiting:
+    """Iterations in the order in which they came: in memory, and from a number of rows on in a temporary file.
+
+    Parameters
+    ----------
+    folder
+        Where the temporary file is made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows = 0
+        self._held: list[Iteration | int] = []
+        self._spool: Spool | None = None
+
+    def add(self, iteration: Iteration) -> None:
+        """Take one more."""
+        self._rows += len(iteration.trades) + len(iteration.equity)
+        if self._rows > _ROWS_IN_MEMORY:
+            self._spool = self._spool or Spool(self._folder)
+            self._held.append(self._spool.put(iteration))
+        else:
+            self._held.append(iteration)
+
+    def __iter__(self) -> Iterator[Iteration]:
+        for one in self._held:
+            yield self._spool.get(one) if isinstance(one, int) and self._spool is not None else one  # type: ignore[misc]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._spool is not None:
+            self._spool.__exit__()
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"a temporary file in {folder} needs room: {error}; free some space there and try again"
+        ) from error
