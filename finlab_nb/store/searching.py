@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -65,24 +66,21 @@ def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     family = {row["strategy_id"]: row for row in rows}
     if strategy_id not in family:
         raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
-    line: dict[str, dict[str, Any]] = {}  # an adopted file may hold a cycle of parents
-    ancestor = strategy_id
-    while ancestor in family and ancestor not in line:
-        line[ancestor] = family[ancestor]
-        ancestor = line[ancestor]["parent_strategy_id"]
-    ordered = [row | {"depth": -place} for place, row in enumerate(line.values())][::-1]
-    children: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        children.setdefault(row["parent_strategy_id"], []).append(row)
-    known = set(line)
-    waiting = [(row, 1) for row in reversed(children.get(strategy_id, []))]
+    # An adopted file may hold a cycle of parents.
+    line, ancestor = {strategy_id: 0}, strategy_id
+    while (ancestor := family[ancestor]["parent_strategy_id"]) in family and ancestor not in line:
+        line[ancestor] = -len(line)
+    depths = dict(reversed(line.items()))
+    children: defaultdict[str, list[str]] = defaultdict(list)
+    for row in reversed(rows):
+        children[row["parent_strategy_id"]].append(row["strategy_id"])
+    waiting = [(child, 1) for child in children[strategy_id]]
     while waiting:
-        row, depth = waiting.pop()
-        if row["strategy_id"] not in known:
-            known.add(row["strategy_id"])
-            ordered.append(row | {"depth": depth})
-            waiting += [(child, depth + 1) for child in reversed(children.get(row["strategy_id"], []))]
-    return ordered
+        one, depth = waiting.pop()
+        if one not in depths:
+            depths[one] = depth
+            waiting += [(child, depth + 1) for child in children[one]]
+    return [family[one] | {"depth": depth} for one, depth in depths.items()]
 
 
 def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
