@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration
+from finlab_nb.store.fsync import translated_os_errors
 
 _ROWS_IN_MEMORY: Final = 500_000  # of trades and curves, about 200 MB
 
@@ -19,20 +18,20 @@ class Spool:
     """Records on disk, each found again by the place where it was put."""
 
     def __init__(self, folder: Path) -> None:
-        with _explained(folder):
+        with translated_os_errors(folder):
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
         self._folder = folder
 
     def put(self, record: object) -> int:
         """Keep a record and return its place."""
-        with _explained(self._folder):
+        with translated_os_errors(self._folder):
             place = self._file.seek(0, 2)
             pickle.dump(record, self._file, pickle.HIGHEST_PROTOCOL)
         return place
 
     def get(self, place: int) -> Any:
         """Return the record of a place."""
-        with _explained(self._folder):
+        with translated_os_errors(self._folder):
             self._file.seek(place)
             return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
 
@@ -77,13 +76,3 @@ class Waiting:
     def __exit__(self, *_: object) -> None:
         if self._spool is not None:
             self._spool.__exit__()
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"a temporary file in {folder} needs room: {error}; free some space there and try again"
-        ) from error
