@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -45,26 +44,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.rollback()
     if found != (Kind.OURS, schema.newest_version()):
-        with _foreign_keys(connection, on=found.kind is not Kind.OURS):
+        # Rows of ours that another program has orphaned stay as they are.
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if found.kind is Kind.OURS else 'ON'}")
+        try:
             _upgrade(connection, path)
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":  # a copy put in place by hand may have another mode
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        finally:
+            connection.execute("PRAGMA foreign_keys = ON")
+    # Nearly always it is in this mode; a copy put in place by hand may have another.
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(
             f"{path} cannot be used with a write-ahead log (journal mode {mode!r}); network folders and some file "
             "systems do not allow it: put the database on a local disk"
         )
-
-
-@contextlib.contextmanager
-def _foreign_keys(connection: sqlite3.Connection, *, on: bool) -> Iterator[None]:
-    """Leave foreign keys alone, or off: rows of ours that another program has orphaned stay as they are."""
-    connection.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
