@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,7 +49,7 @@ def inspected(path: Path) -> tuple[Summary, str]:
         If the file is damaged, belongs to another program or comes from a newer release.
     """
     faults: list[BaseException] = []
-    integrity = threading.Thread(target=_noting(faults, lambda: check_integrity(path)), daemon=True)
+    integrity = threading.Thread(target=_note_damage, args=(path, faults), daemon=True)
     with _open_copy(path) as connection:
         summary = _identify(connection, path)
         integrity.start()  # SQLite works outside the interpreter's lock, so both run at once
@@ -75,14 +75,11 @@ def inspected(path: Path) -> tuple[Summary, str]:
     return summary, digest
 
 
-def _noting(faults: list[BaseException], check: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            check()
-        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-            faults.append(error)
-
-    return run
+def _note_damage(path: Path, faults: list[BaseException]) -> None:
+    try:
+        check_integrity(path)
+    except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+        faults.append(error)
 
 
 @contextlib.contextmanager
