@@ -90,7 +90,7 @@ class Changes(Base):
             if state != "applied":
                 raise ValueError(f"applied_iteration_id is {applied!r}; it must be None unless the status is 'applied'")
         with saving.writing(self.pool) as connection:
-            saving.set_suggestion_status(connection, wanted, state, applied)
+            saving.set_suggestion_status(connection, "suggestion_id", wanted, state, applied)
 
     @timed
     def delete_iteration(self, iteration_id: str) -> None:
