@@ -17,41 +17,19 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from finlab_nb.errors import StorageError
+from finlab_nb.records.tables import TABLES
 
 APPLICATION_ID: Final = int.from_bytes(b"FLnb", "big")
+# The tables of the original layer, each with its last column: those added since stand after it.
 ORIGINAL_TABLES: Final = {
-    "strategies": ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id"),
-    "iterations": ("iteration_id", "strategy_id", "iteration_number", "code", "timestamp"),
-    "metrics": (
-        "metric_id",
-        "iteration_id",
-        "annualized_return",
-        "sharpe_ratio",
-        "max_drawdown",
-        "win_rate",
-        "total_trades",
-    ),
-    "suggestions": (
-        "suggestion_id",
-        "iteration_id",
-        "priority",
-        "description",
-        "specific_changes",
-        "expected_impact",
-        "rationale",
-        "learning_references",
-    ),
-    "trades": (
-        "trade_id",
-        "iteration_id",
-        "stock_code",
-        "entry_date",
-        "exit_date",
-        "entry_price",
-        "exit_price",
-        "position_size",
-        "profit_loss",
-    ),
+    table: TABLES[table].names[: TABLES[table].names.index(last) + 1]
+    for table, last in {
+        "strategies": "parent_strategy_id",
+        "iterations": "timestamp",
+        "metrics": "total_trades",
+        "suggestions": "learning_references",
+        "trades": "profit_loss",
+    }.items()
 }
 
 # Invalidates all caches of earlier contents of the file.
