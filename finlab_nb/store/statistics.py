@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Final
 
 _RECENT: Final = 1024  # the calls from which the 95th percentile is taken
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 class Timings:
@@ -45,31 +39,6 @@ class Timings:
                 }
                 for operation, (count, total, recent) in self._calls.items()
             }
-
-
-class Timed(Protocol):
-    """An object that has timings."""
-
-    timings: Timings
-
-
-Owner = TypeVar("Owner", bound=Timed)
-
-
-def timed(
-    method: Callable[Concatenate[Owner, Arguments], Result],
-) -> Callable[Concatenate[Owner, Arguments], Result]:
-    """Note how long each call of a method takes, including failed ones."""
-
-    @wraps(method)
-    def call(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        started = time.perf_counter()
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            self.timings.note(method.__name__, time.perf_counter() - started)
-
-    return call
 
 
 def file_sizes(database: Path) -> dict[str, int]:

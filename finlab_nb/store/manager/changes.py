@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from finlab_nb.records import SUGGESTION_STATES, arguments
 from finlab_nb.store import deleting, saving
 from finlab_nb.store import series as series_by_name
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import timed
+from finlab_nb.store.manager.base import Base, timed
 
 
 class Changes(Base):

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import timed
+from finlab_nb.store.manager.base import Base, timed
 
 
 class Exchange(Base):

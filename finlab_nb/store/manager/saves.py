@@ -14,9 +14,8 @@ from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
 from finlab_nb.store import saving
 from finlab_nb.store import series as series_by_name
-from finlab_nb.store.manager.base import Base
+from finlab_nb.store.manager.base import Base, timed
 from finlab_nb.store.spool import Waiting
-from finlab_nb.store.statistics import timed
 
 if TYPE_CHECKING:
     import pandas as pd
