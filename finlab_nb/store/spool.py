@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Spool:
         self._file.close()
 
 
-class Waiting:
+class Waiting(contextlib.ExitStack):
     """Iterations in the order in which they came: in memory, and from a number of rows on in a temporary file.
 
     Parameters
@@ -52,6 +53,7 @@ class Waiting:
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         self._rows = 0
         self._held: list[Iteration | int] = []
@@ -61,7 +63,7 @@ class Waiting:
         """Take one more."""
         self._rows += len(iteration.trades) + len(iteration.equity)
         if self._rows > _ROWS_IN_MEMORY:
-            self._spool = self._spool or Spool(self._folder)
+            self._spool = self._spool or self.enter_context(Spool(self._folder))
             self._held.append(self._spool.put(iteration))
         else:
             self._held.append(iteration)
@@ -69,10 +71,3 @@ class Waiting:
     def __iter__(self) -> Iterator[Iteration]:
         for one in self._held:
             yield self._spool.get(one) if isinstance(one, int) and self._spool is not None else one  # type: ignore[misc]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._spool is not None:
-            self._spool.__exit__()
