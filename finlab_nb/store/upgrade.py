@@ -81,8 +81,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         triggers.create(connection)
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:
-            connection.rollback()
+        connection.rollback()  # of what was not committed
     if recomputed is not None and (recomputed.metrics or recomputed.given):
         warn(
             f"{path} was brought to schema {schema.newest_version()}, whose metrics follow other definitions: "
