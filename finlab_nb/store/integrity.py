@@ -122,10 +122,10 @@ def check_integrity(path: Path) -> None:
 
 
 def _identify(connection: sqlite3.Connection, path: Path) -> Summary:
-    found = schema.found_in(connection, path)
-    if found.kind is not schema.Kind.OURS:
+    version = schema.found_in(connection, path)
+    if version in (schema.EMPTY, schema.ORIGINAL):
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     generation, counter = connection.execute(_STATE).fetchone()
     # An older schema is compared after its upgrade.
-    faults = watch.differences(connection).faults if found.version == schema.newest_version() else ()
-    return Summary(found.version, generation, counter, {}, list(map(str, faults)))
+    faults = watch.differences(connection).faults if version == schema.newest_version() else ()
+    return Summary(version, generation, counter, {}, list(map(str, faults)))

@@ -17,7 +17,6 @@ from typing import Final
 from finlab_nb.errors import StorageError, UpgradeWarning, warn
 from finlab_nb.store import adoption, integrity, schema, triggers
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
-from finlab_nb.store.schema import Kind
 
 _OLDER_DEFINITIONS: Final = (1, 2)  # the schemas whose metrics were computed by other definitions
 _LEAST_SQLITE: Final = (3, 34, 0)  # the first version with the trigram index
@@ -40,12 +39,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("BEGIN")  # one moment: another process may be creating the file
     try:
-        found = schema.found_in(connection, path)
+        version = schema.found_in(connection, path)
     finally:
         connection.rollback()
-    if found != (Kind.OURS, schema.newest_version()):
+    if version != schema.newest_version():
         # Rows of ours that another program has orphaned stay as they are.
-        connection.execute(f"PRAGMA foreign_keys = {'OFF' if found.kind is Kind.OURS else 'ON'}")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if version in (schema.EMPTY, schema.ORIGINAL) else 'OFF'}")
         try:
             _upgrade(connection, path)
         finally:
@@ -64,17 +63,17 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     recomputed = None
     try:
         # Checked again under the write lock: another process may have been quicker.
-        found = schema.found_in(connection, path)
-        if found == (Kind.OURS, schema.newest_version()):
+        version = schema.found_in(connection, path)
+        if version == schema.newest_version():
             return
-        if found.kind is not Kind.EMPTY:
+        if version != schema.EMPTY:
             copy = _copy_beside(connection, path)
             _log.info("%s is brought to schema %s; its copy is %s", path, schema.newest_version(), copy)
-        if found.kind is Kind.ORIGINAL:
+        if version == schema.ORIGINAL:
             adoption.adopt(connection, _migrate)
         else:
-            _migrate(connection, found.version)
-            if found.version in _OLDER_DEFINITIONS:
+            _migrate(connection, version)
+            if version in _OLDER_DEFINITIONS:
                 from finlab_nb.store.recomputing import recompute
 
                 recomputed = recompute(connection)
