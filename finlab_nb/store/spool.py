@@ -7,7 +7,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 from finlab_nb.records import Iteration
 from finlab_nb.store.fsync import translated_os_errors
@@ -15,12 +15,13 @@ from finlab_nb.store.fsync import translated_os_errors
 _ROWS_IN_MEMORY: Final = 500_000  # of trades and curves, about 200 MB
 
 
-class Spool:
+class Spool(contextlib.ExitStack):
     """Records on disk, each found again by the place where it was put."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         with translated_os_errors(folder):
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
+            self._file: IO[bytes] = self.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
         self._folder = folder
 
     def put(self, record: object) -> int:
@@ -35,12 +36,6 @@ class Spool:
         with translated_os_errors(self._folder):
             self._file.seek(place)
             return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
 
 class Waiting(contextlib.ExitStack):
