@@ -16,7 +16,7 @@ from typing import Final
 
 from finlab_nb.errors import StorageError, UpgradeWarning, warn
 from finlab_nb.store import adoption, integrity, schema, triggers
-from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
+from finlab_nb.store.fsync import flush_folder, translated_os_errors
 
 _OLDER_DEFINITIONS: Final = (1, 2)  # the schemas whose metrics were computed by other definitions
 _LEAST_SQLITE: Final = (3, 34, 0)  # the first version with the trigram index
@@ -101,18 +101,17 @@ def _migrate(connection: sqlite3.Connection, version: int = 0) -> None:
 
 def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
     """Copy the file while we hold the write lock, check the copy, and only then give it its name."""
+    from finlab_nb.store.backup.making import copy_moment
+    from finlab_nb.store.pool import ConnectionPool
+
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     final = path.with_name(f"{path.name}.before-schema-{schema.newest_version()}-{stamp}")
     growing = final.with_name(f"{final.name}.tmp")
     try:
+        # By another connection, because one that has begun to write cannot be a source.
+        with contextlib.closing(ConnectionPool(path)) as pool:
+            copy_moment(pool, growing)
         with translated_os_errors(growing):
-            growing.touch(exist_ok=False)
-            with flushed(growing), contextlib.closing(sqlite3.connect(growing, isolation_level=None)) as copy:
-                copy.execute("PRAGMA synchronous = OFF")
-                # With another connection of this SQLite, because one that has begun to write cannot be a source.
-                with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
-                    reader.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             integrity.check_integrity(growing)
             integrity.compare_rows(growing, integrity.row_counts(connection))
             growing.replace(final)
