@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.store.broken_text import fetched
-from finlab_nb.store.loading import warn_of_broken_text
 
 _TRIGRAM: Final = 3
 # Bounds for what the index is asked for and the snippet marks: both look for each word or trigram by itself.
@@ -46,13 +45,14 @@ def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int)
     """
     wanted = list(dict.fromkeys(words))
     connection.create_function("has_words", 2, _has_words(wanted))
-    connection.create_function("words_in_name", 1, _counted(wanted[:_MOST_MARKED]))
+    marked = [word.casefold() for word in wanted[:_MOST_MARKED]]
+    connection.create_function("words_in_name", 1, lambda name: sum(word in _text(name).casefold() for word in marked))
     trigrams = dict.fromkeys(
         word[at : at + _TRIGRAM] for word in wanted for at in range(min(len(word), _LONGEST_MARKED) - _TRIGRAM + 1)
     )
     asked = " AND ".join(f'"{one.replace(chr(34), chr(34) * 2)}"' for one in list(trigrams)[:_MOST_TRIGRAMS])
     query = _FOUND.format(candidates=_CANDIDATES if asked else "true")
-    rows = fetched(connection, query, (*((asked,) if asked else ()), limit), on_broken=warn_of_broken_text)
+    rows = fetched(connection, query, (*((asked,) if asked else ()), limit), warn=True)
     pattern = _any_of([word[:_LONGEST_MARKED] for word in wanted[:_MOST_MARKED]])
     return [dict(zip(_FIELDS, row, strict=False)) | _snippet(_text(row[-1]), _text(row[1]), pattern) for row in rows]
 
@@ -61,7 +61,7 @@ def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     """Return a strategy with its ancestors, oldest first, and its descendants, each after its parent."""
     rows = [
         dict(zip((*_FIELDS, "iterations"), row, strict=True))
-        for row in fetched(connection, _FAMILY, (strategy_id,), on_broken=warn_of_broken_text)
+        for row in fetched(connection, _FAMILY, (strategy_id,), warn=True)
     ]
     family = {row["strategy_id"]: row for row in rows}
     if strategy_id not in family:
@@ -94,12 +94,6 @@ def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
         return all(_has_all(text, length, group) for length, group in by_length.items())
 
     return has_words
-
-
-def _counted(words: Iterable[str]) -> Callable[[bytes], int]:
-    """Return what tells how many of the words a name has, ignoring case."""
-    folded = [word.casefold() for word in words]
-    return lambda name: sum(word in _text(name).casefold() for word in folded)
 
 
 def _has_all(text: str, length: int, words: set[str]) -> bool:
