@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple
 from functools import cache
 from typing import Any, Final
 
@@ -95,19 +95,13 @@ def insert_iteration(
     (number,) = connection.execute(_NEXT_NUMBER, (iteration.strategy_id,)).fetchone()
     as_stored = as_stored or {}
     wanted = as_stored.get("iteration_number", iteration.iteration_number)
-    if wanted is not None:
-        if connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, wanted)).fetchone():
-            raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
-        number = wanted
-    filled = replace(
-        iteration,
-        iteration_number=number,
-        code=code if iteration.code is None else iteration.code,
-        parameters=parameters if iteration.parameters is None else iteration.parameters,
-    )
+    if wanted is not None and connection.execute(_NUMBER_TAKEN, (iteration.strategy_id, wanted)).fetchone():
+        raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
+    defaults = {"iteration_number": number, "code": code, "parameters": parameters}
+    columns = {name: getattr(iteration, name) for name in ITERATIONS.names}
+    columns |= {name: value for name, value in defaults.items() if columns[name] is None}
+    insert(connection, ITERATIONS, [tuple(as_stored.get(name, value) for name, value in columns.items())])
     key = iteration.iteration_id
-    row = tuple(as_stored.get(name, getattr(filled, name)) for name in ITERATIONS.names)
-    insert(connection, ITERATIONS, [row])
     for table, rows in rows_of(iteration):
         rows = as_stored.get(table, rows)
         owner = _owner_in_rows(connection, table, key) if rows else key
