@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from finlab_nb.records import new_id
 from finlab_nb.records.days import day_or_moment, timestamp_text
+from finlab_nb.records.tables import TABLES
 from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.schema import ORIGINAL_TABLES
 
@@ -64,17 +65,10 @@ _PARAMETERS_OF_ITERATIONS: Final = """
         FROM strategies WHERE strategies.strategy_id = iterations.strategy_id)"""
 _LOST: Final = "(iterations of which only parts were left)"
 
-# How a value is converted to today's form; one that cannot be converted stays as it is.
-_AS_IT_IS: Final = "date({0}) IS {0} OR {0} GLOB '*[^ -~]*'"  # Python could not read text that is no UTF-8
-_FORMS: Final = {
-    column: f"CASE WHEN {_AS_IT_IS.format(column)} THEN {column} ELSE {function}({column}) END"
-    for column, function in {
-        "created_at": "adopted_moment",
-        "timestamp": "adopted_moment",
-        "entry_date": "adopted_day",
-        "exit_date": "adopted_day",
-    }.items()
-}
+# How values of a kind are converted to today's form; one that cannot be converted stays as it is. Nor does Python see
+# text that is no UTF-8, which it could not read.
+_FORMS: Final[dict[str, Callable[[str, Any], str]]] = {"moment": timestamp_text, "date": day_or_moment}
+_FORMED: Final = "CASE WHEN date({0}) IS {0} OR {0} GLOB '*[^ -~]*' THEN {0} ELSE adopted_{1}({0}) END"
 
 
 def adopt(connection: sqlite3.Connection, migrate: Callable[[sqlite3.Connection], None]) -> None:
@@ -129,10 +123,11 @@ def _complete_keys(connection: sqlite3.Connection) -> None:
 
 
 def _copy_rows(connection: sqlite3.Connection) -> None:
-    connection.create_function("adopted_moment", 1, _kept_if_wrong(timestamp_text), deterministic=True)
-    connection.create_function("adopted_day", 1, _kept_if_wrong(day_or_moment), deterministic=True)
+    for kind, form in _FORMS.items():
+        connection.create_function(f"adopted_{kind}", 1, _kept_if_wrong(form), deterministic=True)
     for table, columns in ORIGINAL_TABLES.items():
-        forms = ", ".join(_FORMS.get(column, column) for column in columns)
+        kinds = {column: TABLES[table].column(column).rule.kind for column in columns}
+        forms = ", ".join(_FORMED.format(one, kind) if kind in _FORMS else one for one, kind in kinds.items())
         connection.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {forms} FROM original_{table} ORDER BY rowid"
         )

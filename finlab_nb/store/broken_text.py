@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from finlab_nb.errors import BadDataWarning
+from finlab_nb.errors import warn as warn_caller
 from finlab_nb.records.tables import Table
 
 Row: TypeAlias = tuple[Any, ...]
@@ -21,13 +23,9 @@ class BrokenText(bytes):
 
 
 def fetched(
-    connection: sqlite3.Connection,
-    query: str,
-    parameters: Sequence[object] = (),
-    *,
-    on_broken: Callable[[], None] | None = None,
+    connection: sqlite3.Connection, query: str, parameters: Sequence[object] = (), *, warn: bool = False
 ) -> list[Row]:
-    """Return the rows of a query; where text is no UTF-8, `on_broken` is called and it comes as `BrokenText`."""
+    """Return the rows of a query; text that is no UTF-8 comes as `BrokenText`, with a warning if that is wanted."""
     try:
         return connection.execute(query, parameters).fetchall()
     except sqlite3.OperationalError as error:
@@ -38,8 +36,12 @@ def fetched(
         rows = connection.execute(query, parameters).fetchall()
     finally:
         connection.text_factory = usual
-    if on_broken is not None:
-        on_broken()
+    if warn:
+        warn_caller(
+            "another program has stored text that is no UTF-8; it is given as bytes, and store.check() lists all such "
+            "values",
+            BadDataWarning,
+        )
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import weakref
@@ -33,7 +34,7 @@ class FileLock:
         with translated_os_errors(self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                while not _locked(descriptor):
+                while not _took(descriptor):
                     if time.monotonic() >= deadline:
                         return False
                     time.sleep(_POLL_SECONDS)
@@ -48,18 +49,16 @@ class FileLock:
 
     def holder(self) -> str:
         """Name the process that holds the lock, as far as it is known."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(1)
-                number = file.read(20).decode("ascii", "replace").strip()
-        except OSError:
-            number = ""
+        number = ""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            file.seek(1)
+            number = file.read(20).decode("ascii", "replace").strip()
         return f"process {number}" if number.isdigit() else "another process"
 
     def release(self) -> None:
         """Release the lock; releasing it twice is fine."""
         if self._descriptor is not None:
-            _unlock(self._descriptor)
+            _lock(self._descriptor, _DROP)
         self.forget()
 
     def forget(self) -> None:
@@ -67,6 +66,14 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _took(descriptor: int) -> bool:
+    try:
+        _lock(descriptor, _TAKE)
+    except (BlockingIOError, PermissionError):  # on Linux and macOS, on Windows
+        return False
+    return True
 
 
 def _forget_all() -> None:
@@ -80,27 +87,16 @@ if hasattr(os, "register_at_fork"):
 if os.name == "nt":  # pragma: no cover
     import msvcrt
 
-    def _locked(descriptor: int) -> bool:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError:
-            return False
-        return True
+    _TAKE, _DROP = msvcrt.LK_NBLCK, msvcrt.LK_UNLCK  # type: ignore[attr-defined,unused-ignore]
 
-    def _unlock(descriptor: int) -> None:
+    def _lock(descriptor: int, how: int) -> None:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        msvcrt.locking(descriptor, how, 1)  # type: ignore[attr-defined,unused-ignore]
 
 else:
     import fcntl
 
-    def _locked(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    _TAKE, _DROP = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    def _lock(descriptor: int, how: int) -> None:
+        fcntl.flock(descriptor, how)

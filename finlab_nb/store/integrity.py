@@ -110,14 +110,14 @@ def check_integrity(path: Path) -> None:
 
 def state_of(connection: sqlite3.Connection, path: Path) -> dict[str, Any]:
     """Return what store_state says, and the schema_version; refuse a file that is no database of ours."""
-    found = schema.found_in(connection, path)
-    if found.kind is schema.Kind.EMPTY:
+    version = schema.found_in(connection, path)
+    if version == schema.EMPTY:
         raise StorageError(f"{path} is no database of finlab_nb; it was left alone")
     state = {"store_id": None, "generation": "", "change_counter": 0}
-    if found.kind is schema.Kind.OURS:
+    if version != schema.ORIGINAL:
         cursor = connection.execute(_STATE)
         state |= dict(zip((name for name, *_ in cursor.description), cursor.fetchone(), strict=True))
-    return state | {"schema_version": found.version}
+    return state | {"schema_version": max(version, 0)}
 
 
 def _identify(connection: sqlite3.Connection, path: Path) -> Summary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
@@ -56,12 +56,12 @@ _LAST_BACKUP: Final = "SELECT last_backup, last_backup_at FROM store_state"
 
 def strategy(connection: sqlite3.Connection, strategy_id: str) -> dict[str, Any]:
     """Return one strategy version."""
-    return strategy_of(strategy_row(connection, strategy_id, on_broken=warn_of_broken_text))
+    return strategy_of(strategy_row(connection, strategy_id, warn=True))
 
 
-def strategy_row(connection: sqlite3.Connection, strategy_id: str, on_broken: Callable[[], None] | None = None) -> Row:
+def strategy_row(connection: sqlite3.Connection, strategy_id: str, *, warn: bool = False) -> Row:
     """Return the stored row of a strategy version, in the order of STRATEGY_FIELDS."""
-    rows = fetched(connection, _STRATEGY, (strategy_id,), on_broken=on_broken)
+    rows = fetched(connection, _STRATEGY, (strategy_id,), warn=warn)
     if not rows:
         raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
     return rows[0]
@@ -69,33 +69,31 @@ def strategy_row(connection: sqlite3.Connection, strategy_id: str, on_broken: Ca
 
 def strategies_by_name(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     """Return the strategy versions of this very name, the oldest first."""
-    rows = fetched(connection, _STRATEGIES_BY_NAME, (name,), on_broken=warn_of_broken_text)
+    rows = fetched(connection, _STRATEGIES_BY_NAME, (name,), warn=True)
     return [strategy_of(row) for row in rows]
 
 
 def iteration(connection: sqlite3.Connection, iteration_id: str) -> dict[str, Any]:
     """Return one iteration with everything that belongs to it."""
-    return iteration_of(iteration_rows(connection, iteration_id, on_broken=warn_of_broken_text))
+    return iteration_of(iteration_rows(connection, iteration_id, warn=True))
 
 
-def iteration_rows(
-    connection: sqlite3.Connection, iteration_id: str, on_broken: Callable[[], None] | None = None
-) -> dict[str, list[Row]]:
+def iteration_rows(connection: sqlite3.Connection, iteration_id: str, *, warn: bool = False) -> dict[str, list[Row]]:
     """Return the stored rows of an iteration by table, in the order in which `load_iteration` gives them.
 
     They lack the owner and, apart from suggestions, the row number; these end with the iterations that applied them.
     """
-    rows = fetched(connection, _ITERATION, (iteration_id,), on_broken=on_broken)
+    rows = fetched(connection, _ITERATION, (iteration_id,), warn=warn)
     if not rows:
         raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
     found = {"iterations": rows}
     (knows_more,) = connection.execute(_KNOWS_MORE, rows[0][:1]).fetchone()
     for table, query in (*_FIGURES.items(), *_LISTS.items()):
         if table == "trades" and not knows_more:
-            common = fetched(connection, _COMMON_OF_TRADES, rows[0][:1], on_broken=on_broken)
+            common = fetched(connection, _COMMON_OF_TRADES, rows[0][:1], warn=warn)
             found[table] = [row + _UNKNOWN for row in common]
         else:
-            found[table] = fetched(connection, query, rows[0][:1], on_broken=on_broken)
+            found[table] = fetched(connection, query, rows[0][:1], warn=warn)
     applied: dict[int, list[str]] = {}
     for suggestion_id, applying in found.pop("applications"):
         applied.setdefault(suggestion_id, []).append(applying)
@@ -109,12 +107,9 @@ def history(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     return [
         iteration_of(
             {"iterations": [row]}
-            | {
-                table: fetched(connection, query, row[:1], on_broken=warn_of_broken_text)
-                for table, query in _FIGURES.items()
-            }
+            | {table: fetched(connection, query, row[:1], warn=True) for table, query in _FIGURES.items()}
         )
-        for row in fetched(connection, _HISTORY, (strategy_id,), on_broken=warn_of_broken_text)
+        for row in fetched(connection, _HISTORY, (strategy_id,), warn=True)
     ]
 
 
@@ -189,12 +184,3 @@ def _json(table: str, row_id: object, column: str, stored: Any, kind: type, *, w
             BadDataWarning,
         )
     return None
-
-
-def warn_of_broken_text() -> None:
-    """Warn that text which is no UTF-8 is given as bytes."""
-    warn_caller(
-        "another program has stored text that is no UTF-8; it is given as bytes, and store.check() lists all such "
-        "values",
-        BadDataWarning,
-    )

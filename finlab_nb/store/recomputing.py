@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -59,29 +59,22 @@ def _recompute(connection: sqlite3.Connection, curve_id: int, iteration_id: str)
     stored = connection.execute(_METRICS, (iteration_id,)).fetchone()
     if curve is None or stored is None:
         return 0, 0
-    before, today = _of_schema_2(*curve), _known(curve_metrics(*curve))
+    today = _known(curve_metrics(*curve))
+    before = today | _of_schema_2(*curve)
     connection.execute(_SET_PERIODS, (today["periods_per_year"], iteration_id))
     if today["total_return"] is not None:
         connection.execute(_ADD_TOTAL_RETURN, (iteration_id, today["total_return"]))
-    other = dict(_compared(dict(zip(_OF_CURVE, stored, strict=True)), before, today))
-    for name, (computed, was_given) in other.items():
-        if was_given:
-            connection.execute(_MARK_GIVEN, (iteration_id, name, computed))
-        else:
-            connection.execute(_SET_METRIC[name], (computed, iteration_id))
-    given = sum(was_given for _, was_given in other.values())
-    return len(other) - given, given
-
-
-def _compared(
-    stored: Mapping[str, float | None], before: Mapping[str, float | None], today: Mapping[str, float | None]
-) -> Iterator[tuple[str, tuple[float | None, bool]]]:
-    """Yield the metrics that are not today's figure: what that is, and whether the stored one was given."""
-    for name, value in stored.items():
-        if not _same(value, today[name]):
-            was_computed = _same(value, before[name])
-            if was_computed or value is not None:
-                yield name, (today[name], not was_computed)
+    changed = given = 0
+    for name, value in zip(_OF_CURVE, stored, strict=True):
+        if _same(value, today[name]):
+            continue
+        if _same(value, before[name]):
+            connection.execute(_SET_METRIC[name], (today[name], iteration_id))
+            changed += 1
+        elif value is not None:
+            connection.execute(_MARK_GIVEN, (iteration_id, name, today[name]))
+            given += 1
+    return changed, given
 
 
 def _same(one: float | None, other: float | None) -> bool:
@@ -99,18 +92,17 @@ def _read(points: list[tuple[str, float]]) -> tuple[Days, Floats] | None:
 
 
 def _known(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-# The definitions of schema 2 ------------------------------------------------------------------------------------------
+# The definitions of schema 2 that are others today --------------------------------------------------------------------
 
 
 def _of_schema_2(days: Days, values: Floats) -> dict[str, float | None]:
     with np.errstate(all="ignore"):
-        found = _annualized_return(days, values), _sharpe_ratio(days, values), _max_drawdown(values)
-    return {
-        name: value if math.isfinite(value) else None for name, value in zip(_OF_CURVE, map(float, found), strict=True)
-    }
+        return _known(
+            {"annualized_return": _annualized_return(days, values), "sharpe_ratio": _sharpe_ratio(days, values)}
+        )
 
 
 def _annualized_return(days: Days, values: Floats) -> float:
@@ -127,8 +119,3 @@ def _sharpe_ratio(days: Days, values: Floats) -> float:
         return math.nan
     mean, deviation = returns.mean(), returns.std(ddof=1)
     return float(mean / deviation * math.sqrt(252)) if deviation > 1e-12 * (1 + abs(mean)) else math.nan
-
-
-def _max_drawdown(values: Floats) -> float:
-    peak = np.fmax.accumulate(values)
-    return float(((values - peak) / peak).min()) if values[0] > 0 else math.nan

@@ -6,17 +6,15 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, TRADE_FIELDS, TRADES
 from finlab_nb.store.broken_text import fetched, insert
 from finlab_nb.store.pool import ConnectionPool
-
-Tags: TypeAlias = Iterable[str]
 
 _COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
 
@@ -41,11 +39,6 @@ _NEXT_NUMBER: Final = f"""
     SELECT coalesce(max(iteration_number), 0) + 1 FROM iterations
     WHERE strategy_id = ? AND iteration_number < {2**63 - 1}"""
 _NUMBER_TAKEN: Final = "SELECT 1 FROM iterations WHERE strategy_id = ? AND iteration_number = ?"
-_NEXT_KEY: Final = {
-    name: f"INSERT INTO {table.owner_key.table} ({table.owner}) VALUES (?)"
-    for name, table in TABLES.items()
-    if table.owner_key is not None
-}
 _INSERT_TAG: Final = f"{_insert('tags')} ON CONFLICT DO NOTHING"
 _DELETE_TAG: Final = "DELETE FROM tags WHERE iteration_id = ? AND tag = ?"
 _ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
@@ -103,15 +96,11 @@ def insert_iteration(
     number = free_number(connection, iteration.strategy_id, wanted)
     if wanted not in (None, number):
         raise ValueError(f"iteration_number is {wanted}; the strategy has it already, {number} is free")
-    filled = replace(
-        iteration,
-        iteration_number=number,
-        code=code if iteration.code is None else iteration.code,
-        parameters=parameters if iteration.parameters is None else iteration.parameters,
-    )
+    defaults = {"iteration_number": number, "code": code, "parameters": parameters}
+    columns = {name: getattr(iteration, name) for name in ITERATIONS.names}
+    columns |= {name: value for name, value in defaults.items() if columns[name] is None}
+    insert(connection, ITERATIONS, [tuple(as_stored.get(name, value) for name, value in columns.items())])
     key = iteration.iteration_id
-    row = tuple(as_stored.get(name, getattr(filled, name)) for name in ITERATIONS.names)
-    insert(connection, ITERATIONS, [row])
     for table, rows in rows_of(iteration):
         rows = as_stored.get(table, rows)
         owner = _owner_in_rows(connection, table, key) if rows else key
@@ -120,7 +109,7 @@ def insert_iteration(
         else:
             insert_rows(connection, table, owner, rows)
     for i, suggestion_id in enumerate(iteration.applies):
-        _set_suggestion(connection, f"applies[{i}]", suggestion_id, "applied", key)
+        set_suggestion_status(connection, f"applies[{i}]", suggestion_id, "applied", key)
 
 
 def free_number(connection: sqlite3.Connection, strategy_id: str, wanted: Any = None) -> Any:
@@ -132,9 +121,11 @@ def free_number(connection: sqlite3.Connection, strategy_id: str, wanted: Any = 
 
 def _owner_in_rows(connection: sqlite3.Connection, table: str, owner: str) -> str | int:
     """Return what the rows of a new owner hold for it: its id, or the number that stands for it, made here."""
-    if table not in _NEXT_KEY:
+    described = TABLES[table]
+    if described.owner_key is None:
         return owner
-    key = connection.execute(_NEXT_KEY[table], (owner,)).lastrowid
+    make = f"INSERT INTO {described.owner_key.table} ({described.owner}) VALUES (?)"
+    key = connection.execute(make, (owner,)).lastrowid
     assert key is not None  # noqa: S101 - a row was inserted
     return key
 
@@ -172,7 +163,11 @@ def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...
 
 
 def annotate(
-    connection: sqlite3.Connection, iteration_id: str, changes: Mapping[str, object], added: Tags, removed: Tags
+    connection: sqlite3.Connection,
+    iteration_id: str,
+    changes: Mapping[str, object],
+    added: Iterable[str],
+    removed: Iterable[str],
 ) -> None:
     """Change fields of an iteration (note, starred, archived) and its tags."""
     _check_iteration(connection, "iteration_id", iteration_id)
@@ -185,17 +180,11 @@ def annotate(
 
 
 def set_suggestion_status(
-    connection: sqlite3.Connection, suggestion_id: int, status: str, applied_iteration_id: str | None
-) -> None:
-    """Record what became of a suggestion, and who applied it; what is known of that stays."""
-    if applied_iteration_id is not None:
-        _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
-    _set_suggestion(connection, "suggestion_id", suggestion_id, status, applied_iteration_id)
-
-
-def _set_suggestion(
     connection: sqlite3.Connection, field: str, suggestion_id: int, status: str, applied_iteration_id: str | None
 ) -> None:
+    """Record what became of a suggestion, which a field names, and who applied it; what is known of that stays."""
+    if applied_iteration_id is not None:
+        _check_iteration(connection, "applied_iteration_id", applied_iteration_id)
     if connection.execute(_SET_STATUS, (status, suggestion_id)).rowcount == 0:
         raise SuggestionNotFoundError(f"{field} is {suggestion_id!r}; no suggestion has this id")
     if applied_iteration_id is not None:

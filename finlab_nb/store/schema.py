@@ -10,70 +10,36 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
-from enum import Enum
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from finlab_nb.errors import StorageError
+from finlab_nb.records.tables import TABLES
 
 APPLICATION_ID: Final = int.from_bytes(b"FLnb", "big")
+# The tables of the original layer, each with its last column: those added since stand after it.
 ORIGINAL_TABLES: Final = {
-    "strategies": ("strategy_id", "name", "code", "parameters", "created_at", "parent_strategy_id"),
-    "iterations": ("iteration_id", "strategy_id", "iteration_number", "code", "timestamp"),
-    "metrics": (
-        "metric_id",
-        "iteration_id",
-        "annualized_return",
-        "sharpe_ratio",
-        "max_drawdown",
-        "win_rate",
-        "total_trades",
-    ),
-    "suggestions": (
-        "suggestion_id",
-        "iteration_id",
-        "priority",
-        "description",
-        "specific_changes",
-        "expected_impact",
-        "rationale",
-        "learning_references",
-    ),
-    "trades": (
-        "trade_id",
-        "iteration_id",
-        "stock_code",
-        "entry_date",
-        "exit_date",
-        "entry_price",
-        "exit_price",
-        "position_size",
-        "profit_loss",
-    ),
+    table: TABLES[table].names[: TABLES[table].names.index(last) + 1]
+    for table, last in {
+        "strategies": "parent_strategy_id",
+        "iterations": "timestamp",
+        "metrics": "total_trades",
+        "suggestions": "learning_references",
+        "trades": "profit_loss",
+    }.items()
 }
+
+# What a file without a schema of ours is, in the place of a version.
+EMPTY: Final = 0
+ORIGINAL: Final = -1  # of the storage layer before finlab_nb
 
 # Invalidates all caches of earlier contents of the file.
 NEW_GENERATION: Final = "UPDATE store_state SET generation = lower(hex(randomblob(8)))"
 
 _OBJECTS: Final = "SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
 _NEEDS: Final = "SELECT needs_release FROM store_state"
-
-
-class Kind(Enum):
-    """What a database file is."""
-
-    EMPTY = "empty"
-    OURS = "ours"
-    ORIGINAL = "original"  # of the storage layer before finlab_nb
-
-
-class Found(NamedTuple):
-    """What a file is: its kind, and its schema version if it is ours, else 0."""
-
-    kind: Kind
-    version: int
 
 
 @cache
@@ -89,8 +55,8 @@ def newest_version() -> int:
     return len(migrations())
 
 
-def found_in(connection: sqlite3.Connection, path: Path) -> Found:
-    """Recognise a file.
+def found_in(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of a file; EMPTY or ORIGINAL if it has none.
 
     Raises
     ------
@@ -102,12 +68,12 @@ def found_in(connection: sqlite3.Connection, path: Path) -> Found:
     if application == APPLICATION_ID:
         if version > newest_version():
             raise StorageError(_too_new(connection, path, version))
-        return Found(Kind.OURS, int(version))
+        return int(version)
     objects = connection.execute(_OBJECTS).fetchall()
     if not (application or version or objects):
-        return Found(Kind.EMPTY, 0)
+        return EMPTY
     if not (application or version) and _is_original(connection, objects):
-        return Found(Kind.ORIGINAL, 0)
+        return ORIGINAL
     names = ", ".join(name for _, name in objects[:3])
     holds = f"it holds {names}" if names else f"its application_id is {application}"
     raise StorageError(f"{path} is the database of another program ({holds}); it was not touched")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from finlab_nb.errors import StrategyNotFoundError
 from finlab_nb.store.broken_text import fetched
-from finlab_nb.store.loading import warn_of_broken_text
 
 _TRIGRAM: Final = 3
 # Bounds for what the index is asked for and the snippet marks: both look for each word or trigram by itself.
@@ -45,13 +45,14 @@ def strategies(connection: sqlite3.Connection, words: Sequence[str], limit: int)
     """
     wanted = list(dict.fromkeys(words))
     connection.create_function("has_words", 2, _has_words(wanted))
-    connection.create_function("words_in_name", 1, _counted(wanted[:_MOST_MARKED]))
+    marked = [word.casefold() for word in wanted[:_MOST_MARKED]]
+    connection.create_function("words_in_name", 1, lambda name: sum(word in _text(name).casefold() for word in marked))
     trigrams = dict.fromkeys(
         word[at : at + _TRIGRAM] for word in wanted for at in range(min(len(word), _LONGEST_MARKED) - _TRIGRAM + 1)
     )
     asked = " AND ".join(f'"{one.replace(chr(34), chr(34) * 2)}"' for one in list(trigrams)[:_MOST_TRIGRAMS])
     query = _FOUND.format(candidates=_CANDIDATES if asked else "true")
-    rows = fetched(connection, query, (*((asked,) if asked else ()), limit), on_broken=warn_of_broken_text)
+    rows = fetched(connection, query, (*((asked,) if asked else ()), limit), warn=True)
     pattern = _any_of([word[:_LONGEST_MARKED] for word in wanted[:_MOST_MARKED]])
     return [dict(zip(_FIELDS, row, strict=False)) | _snippet(_text(row[-1]), _text(row[1]), pattern) for row in rows]
 
@@ -60,29 +61,26 @@ def lineage(connection: sqlite3.Connection, strategy_id: str) -> list[dict[str, 
     """Return a strategy with its ancestors, oldest first, and its descendants, each after its parent."""
     rows = [
         dict(zip((*_FIELDS, "iterations"), row, strict=True))
-        for row in fetched(connection, _FAMILY, (strategy_id,), on_broken=warn_of_broken_text)
+        for row in fetched(connection, _FAMILY, (strategy_id,), warn=True)
     ]
     family = {row["strategy_id"]: row for row in rows}
     if strategy_id not in family:
         raise StrategyNotFoundError(f"strategy_id is {strategy_id!r}; no strategy has this id")
-    line: dict[str, dict[str, Any]] = {}  # an adopted file may hold a cycle of parents
-    ancestor = strategy_id
-    while ancestor in family and ancestor not in line:
-        line[ancestor] = family[ancestor]
-        ancestor = line[ancestor]["parent_strategy_id"]
-    ordered = [row | {"depth": -place} for place, row in enumerate(line.values())][::-1]
-    children: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        children.setdefault(row["parent_strategy_id"], []).append(row)
-    known = set(line)
-    waiting = [(row, 1) for row in reversed(children.get(strategy_id, []))]
+    # An adopted file may hold a cycle of parents.
+    line, ancestor = {strategy_id: 0}, strategy_id
+    while (ancestor := family[ancestor]["parent_strategy_id"]) in family and ancestor not in line:
+        line[ancestor] = -len(line)
+    depths = dict(reversed(line.items()))
+    children: defaultdict[str, list[str]] = defaultdict(list)
+    for row in reversed(rows):
+        children[row["parent_strategy_id"]].append(row["strategy_id"])
+    waiting = [(child, 1) for child in children[strategy_id]]
     while waiting:
-        row, depth = waiting.pop()
-        if row["strategy_id"] not in known:
-            known.add(row["strategy_id"])
-            ordered.append(row | {"depth": depth})
-            waiting += [(child, depth + 1) for child in reversed(children.get(row["strategy_id"], []))]
-    return ordered
+        one, depth = waiting.pop()
+        if one not in depths:
+            depths[one] = depth
+            waiting += [(child, depth + 1) for child in children[one]]
+    return [family[one] | {"depth": depth} for one, depth in depths.items()]
 
 
 def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
@@ -96,12 +94,6 @@ def _has_words(words: Iterable[str]) -> Callable[[bytes, bytes], bool]:
         return all(_has_all(text, length, group) for length, group in by_length.items())
 
     return has_words
-
-
-def _counted(words: Iterable[str]) -> Callable[[bytes], int]:
-    """Return what tells how many of the words a name has, ignoring case."""
-    folded = [word.casefold() for word in words]
-    return lambda name: sum(word in _text(name).casefold() for word in folded)
 
 
 def _has_all(text: str, length: int, words: set[str]) -> bool:

@@ -7,43 +7,38 @@ import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
-from finlab_nb.errors import StorageError
 from finlab_nb.records import Iteration
+from finlab_nb.store.fsync import translated_os_errors
 
 _ROWS_IN_MEMORY: Final = 500_000  # of trades and curves, about 200 MB
 
 
-class Spool:
+class Spool(contextlib.ExitStack):
     """Records on disk, each found again by the place where it was put."""
 
     def __init__(self, folder: Path) -> None:
-        with _explained(folder):
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `__exit__` closes it
+        super().__init__()
+        with translated_os_errors(folder):
+            self._file: IO[bytes] = self.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
         self._folder = folder
 
     def put(self, record: object) -> int:
         """Keep a record and return its place."""
-        with _explained(self._folder):
+        with translated_os_errors(self._folder):
             place = self._file.seek(0, 2)
             pickle.dump(record, self._file, pickle.HIGHEST_PROTOCOL)
         return place
 
     def get(self, place: int) -> Any:
         """Return the record of a place."""
-        with _explained(self._folder):
+        with translated_os_errors(self._folder):
             self._file.seek(place)
             return pickle.load(self._file)  # noqa: S301 - nobody else can write to a file without a name
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-class Waiting:
+class Waiting(contextlib.ExitStack):
     """Iterations in the order in which they came: in memory, and from a number of rows on in a temporary file.
 
     Parameters
@@ -53,6 +48,7 @@ class Waiting:
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         self._rows = 0
         self._held: list[Iteration | int] = []
@@ -62,7 +58,7 @@ class Waiting:
         """Take one more."""
         self._rows += len(iteration.trades) + len(iteration.equity)
         if self._rows > _ROWS_IN_MEMORY:
-            self._spool = self._spool or Spool(self._folder)
+            self._spool = self._spool or self.enter_context(Spool(self._folder))
             self._held.append(self._spool.put(iteration))
         else:
             self._held.append(iteration)
@@ -70,20 +66,3 @@ class Waiting:
     def __iter__(self) -> Iterator[Iteration]:
         for one in self._held:
             yield self._spool.get(one) if isinstance(one, int) and self._spool is not None else one  # type: ignore[misc]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._spool is not None:
-            self._spool.__exit__()
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"a temporary file in {folder} needs room: {error}; free some space there and try again"
-        ) from error

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Final
 
 _RECENT: Final = 1024  # the calls from which the 95th percentile is taken
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 class Timings:
@@ -21,9 +15,7 @@ class Timings:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._totals: dict[str, float] = {}
-        self._recent: dict[str, deque[float]] = {}
+        self._calls: dict[str, tuple[int, float, deque[float]]] = {}  # how many, their seconds, those of the newest
 
     def __reduce__(self) -> tuple[type[Timings], tuple[()]]:
         """Start anew in a copy, which counts its own calls."""
@@ -32,47 +24,21 @@ class Timings:
     def note(self, operation: str, seconds: float) -> None:
         """Count one call."""
         with self._lock:
-            self._counts[operation] = self._counts.get(operation, 0) + 1
-            self._totals[operation] = self._totals.get(operation, 0.0) + seconds
-            self._recent.setdefault(operation, deque(maxlen=_RECENT)).append(seconds)
+            count, total, recent = self._calls.get(operation) or (0, 0.0, deque(maxlen=_RECENT))
+            recent.append(seconds)
+            self._calls[operation] = count + 1, total + seconds, recent
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return count, mean and p95 in seconds for each operation; p95 covers the newest 1,024 calls."""
         with self._lock:
-            recent = {operation: sorted(seconds) for operation, seconds in self._recent.items()}
             return {
                 operation: {
                     "count": count,
-                    "mean": self._totals[operation] / count,
-                    "p95": recent[operation][min(len(recent[operation]) - 1, int(0.95 * len(recent[operation])))],
+                    "mean": total / count,
+                    "p95": sorted(recent)[int(0.95 * len(recent))],
                 }
-                for operation, count in self._counts.items()
+                for operation, (count, total, recent) in self._calls.items()
             }
-
-
-class Timed(Protocol):
-    """An object that has timings."""
-
-    timings: Timings
-
-
-Owner = TypeVar("Owner", bound=Timed)
-
-
-def timed(
-    method: Callable[Concatenate[Owner, Arguments], Result],
-) -> Callable[Concatenate[Owner, Arguments], Result]:
-    """Note how long each call of a method takes, including failed ones."""
-
-    @wraps(method)
-    def call(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        started = time.perf_counter()
-        try:
-            return method(self, *args, **kwargs)
-        finally:
-            self.timings.note(method.__name__, time.perf_counter() - started)
-
-    return call
 
 
 def file_sizes(database: Path) -> dict[str, int]:

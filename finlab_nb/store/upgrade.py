@@ -10,15 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from finlab_nb.errors import StorageError, UpgradeWarning, warn
 from finlab_nb.store import adoption, integrity, schema, triggers
-from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
-from finlab_nb.store.schema import Kind
+from finlab_nb.store.fsync import flush_folder, translated_os_errors
 
 _OLDER_DEFINITIONS: Final = (1, 2)  # the schemas whose metrics were computed by other definitions
 _LEAST_SQLITE: Final = (3, 34, 0)  # the first version with the trigram index
@@ -41,15 +39,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("BEGIN")  # one moment: another process may be creating the file
     try:
-        found = schema.found_in(connection, path)
+        version = schema.found_in(connection, path)
     finally:
         connection.rollback()
-    if found != (Kind.OURS, schema.newest_version()):
-        with _foreign_keys(connection, on=found.kind is not Kind.OURS):
+    if version != schema.newest_version():
+        # Rows of ours that another program has orphaned stay as they are.
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if version in (schema.EMPTY, schema.ORIGINAL) else 'OFF'}")
+        try:
             _upgrade(connection, path)
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":  # a copy put in place by hand may have another mode
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        finally:
+            connection.execute("PRAGMA foreign_keys = ON")
+    # Nearly always it is in this mode; a copy put in place by hand may have another.
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(
             f"{path} cannot be used with a write-ahead log (journal mode {mode!r}); network folders and some file "
@@ -57,40 +58,29 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def _foreign_keys(connection: sqlite3.Connection, *, on: bool) -> Iterator[None]:
-    """Leave foreign keys alone, or off: rows of ours that another program has orphaned stay as they are."""
-    connection.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA foreign_keys = ON")
-
-
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     recomputed = None
     try:
         # Checked again under the write lock: another process may have been quicker.
-        found = schema.found_in(connection, path)
-        if found == (Kind.OURS, schema.newest_version()):
+        version = schema.found_in(connection, path)
+        if version == schema.newest_version():
             return
-        if found.kind is not Kind.EMPTY:
+        if version != schema.EMPTY:
             copy = _copy_beside(connection, path)
             _log.info("%s is brought to schema %s; its copy is %s", path, schema.newest_version(), copy)
-        if found.kind is Kind.ORIGINAL:
+        if version == schema.ORIGINAL:
             adoption.adopt(connection, _migrate)
         else:
-            _migrate(connection, found.version)
-            if found.version in _OLDER_DEFINITIONS:
+            _migrate(connection, version)
+            if version in _OLDER_DEFINITIONS:
                 from finlab_nb.store.recomputing import recompute
 
                 recomputed = recompute(connection)
         triggers.create(connection)
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:
-            connection.rollback()
+        connection.rollback()  # of what was not committed
     if recomputed is not None and (recomputed.metrics or recomputed.given):
         warn(
             f"{path} was brought to schema {schema.newest_version()}, whose metrics follow other definitions: "
@@ -111,18 +101,17 @@ def _migrate(connection: sqlite3.Connection, version: int = 0) -> None:
 
 def _copy_beside(connection: sqlite3.Connection, path: Path) -> Path:
     """Copy the file while we hold the write lock, check the copy, and only then give it its name."""
+    from finlab_nb.store.backup.making import copy_moment
+    from finlab_nb.store.pool import ConnectionPool
+
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     final = path.with_name(f"{path.name}.before-schema-{schema.newest_version()}-{stamp}")
     growing = final.with_name(f"{final.name}.tmp")
     try:
+        # By another connection, because one that has begun to write cannot be a source.
+        with contextlib.closing(ConnectionPool(path)) as pool:
+            copy_moment(pool, growing)
         with translated_os_errors(growing):
-            growing.touch(exist_ok=False)
-            with flushed(growing), contextlib.closing(sqlite3.connect(growing, isolation_level=None)) as copy:
-                copy.execute("PRAGMA synchronous = OFF")
-                # With another connection of this SQLite, because one that has begun to write cannot be a source.
-                with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
-                    reader.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             integrity.check_integrity(growing)
             integrity.compare_rows(growing, integrity.row_counts(connection))
             growing.replace(final)

@@ -15,8 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,15 +26,17 @@ from finlab_nb.store import schema, triggers
 _TABLES: Final = """
     SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'
     AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'strategies\\_search\\_%' ESCAPE '\\'"""
-_COLUMNS: Final = "SELECT name, upper(type), pk FROM pragma_table_xinfo(?) WHERE hidden = 0"
-_REFERENCES: Final = 'SELECT "from", lower("table"), on_delete FROM pragma_foreign_key_list(?)'
-_INDEXES: Final = """
-    SELECT i.name, i."unique", i.partial, (SELECT group_concat(name, ', ') FROM (
-        SELECT name FROM pragma_index_info(i.name) ORDER BY seqno))
-    FROM pragma_index_list(?) AS i"""
-_SERVING: Final = """
-    SELECT type, name, sql FROM sqlite_schema
-    WHERE sql IS NOT NULL AND (type IN ('index', 'trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%')"""
+_COLUMNS: Final = f"""
+    SELECT t.name, c.name, upper(c.type) FROM ({_TABLES}) AS t, pragma_table_xinfo(t.name) AS c WHERE c.hidden = 0"""
+_KEYS: Final = f"""
+    SELECT t.name, group_concat(c.name) FROM ({_TABLES}) AS t, pragma_table_info(t.name) AS c
+    WHERE c.pk GROUP BY t.name
+    UNION SELECT t.name, group_concat(c.name)
+    FROM ({_TABLES}) AS t, pragma_index_list(t.name) AS i, pragma_index_info(i.name) AS c
+    WHERE i."unique" AND NOT i.partial AND c.name IS NOT NULL GROUP BY t.name, i.name"""
+_REFERENCES: Final = f"""
+    SELECT t.name, k."from", lower(k."table"), k.on_delete
+    FROM ({_TABLES}) AS t, pragma_foreign_key_list(t.name) AS k"""
 _DDL: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 _SEARCH: Final = "strategies_search"
 FILL_SEARCH: Final = (
@@ -95,9 +96,10 @@ class SchemaWatch:
         if version != self._version:
             return False
         if self._faults:
+            described = "; ".join(map(str, self._faults))
             raise SchemaChangedError(
-                f"another program has changed the tables of {self._path}: {described(self._faults)}; undo that, or "
-                "restore a backup. Until then nothing is read or saved"
+                f"another program has changed the tables of {self._path}: {described}; undo that, or restore a "
+                "backup. Until then nothing is read or saved"
             )
         return True
 
@@ -111,8 +113,21 @@ class SchemaWatch:
         return True
 
     def repair(self, connection: sqlite3.Connection) -> None:
-        """Put back what is missing, within the caller's write transaction."""
-        _repair(connection, differences(connection).repairs, self._path)
+        """Put back what is missing, within the caller's write transaction, and invalidate all caches of earlier rows.
+
+        While a trigger was missing, edits went unnoticed and the search index was not updated.
+        """
+        ours = _ours(schema.migrations())
+        repaired = differences(connection).repairs
+        for name in repaired:
+            kind, sql = ours.serving[name]
+            connection.execute(f"DROP {kind} IF EXISTS {name}")
+            connection.execute(sql)
+        if any(name.startswith(_SEARCH) for name in repaired):
+            for statement in FILL_SEARCH:
+                connection.execute(statement)
+        connection.execute(schema.NEW_GENERATION)
+        _log.info("%s: put back what was missing or of another release: %s", self._path, ", ".join(repaired))
 
 
 def differences(connection: sqlite3.Connection) -> Differences:
@@ -120,117 +135,72 @@ def differences(connection: sqlite3.Connection) -> Differences:
     wanted = _ours(schema.migrations())
     if wanted.ddl <= set(connection.execute(_DDL).fetchall()):  # identical DDL, which is nearly always the case
         return Differences((), ())
-    found = _objects(connection)
-    faults = [fault for name, table in wanted.tables.items() for fault in _faults(name, table, found.tables.get(name))]
+    found = _schema(connection)
     repairs = [
         name
-        for name, one in wanted.serving.items()
-        if name not in found.serving or found.serving[name].content != one.content
+        for name, (_, sql) in wanted.serving.items()
+        if name not in found.serving or _without_layout(found.serving[name][1]) != _without_layout(sql)
     ]
-    return Differences(tuple(faults), tuple(repairs))
-
-
-def described(faults: Iterable[Fault]) -> str:
-    """Return faults as one sentence."""
-    return "; ".join(map(str, faults))
-
-
-def _repair(connection: sqlite3.Connection, names: Iterable[str], path: Path) -> None:
-    """Put back indexes, triggers and the search index, and invalidate all caches of earlier rows.
-
-    While a trigger was missing, edits went unnoticed and the search index was not updated.
-    """
-    ours = _ours(schema.migrations())
-    repaired = list(names)
-    for name in repaired:
-        one = ours.serving[name]
-        connection.execute(f"DROP {one.kind} IF EXISTS {name}")
-        connection.execute(one.sql)
-    if any(name.startswith(_SEARCH) for name in repaired):
-        for statement in FILL_SEARCH:
-            connection.execute(statement)
-    connection.execute(schema.NEW_GENERATION)
-    _log.info("%s: put back what was missing or of another release: %s", path, ", ".join(repaired))
+    return Differences(tuple(_faults(wanted, found)), tuple(repairs))
 
 
 # Comparing ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Table:
-    """What matters about a table: columns with what SQLite makes of their values, unique keys, references."""
+class _Schema(NamedTuple):
+    """What matters about a schema."""
 
-    columns: dict[str, str] = field(default_factory=dict)
-    unique: set[frozenset[str]] = field(default_factory=set)
-    references: set[tuple[str, str, str]] = field(default_factory=set)
-
-
-class _Serving(NamedTuple):
-    """An index, a trigger, a view or a virtual table: its meaning in comparable form, and its DDL."""
-
-    kind: str
-    content: str
-    sql: str
-
-
-class _Objects(NamedTuple):
-    """What a schema consists of, by name."""
-
-    tables: dict[str, _Table]
-    serving: dict[str, _Serving]
+    columns: dict[str, dict[str, str]]  # of each table: what SQLite makes of the values of each
+    keys: set[tuple[str, frozenset[str]]]  # table and columns of what is unique
+    references: set[tuple[str, str, str, str]]
     ddl: set[tuple[str, str, str]]
 
+    @property
+    def serving(self) -> dict[str, tuple[str, str]]:
+        """Kind and DDL of each index, trigger, view and virtual table."""
+        return {
+            name: (kind, sql)
+            for kind, name, sql in sorted(self.ddl)
+            if kind in ("index", "trigger", "view") or sql.startswith("CREATE VIRTUAL")
+        }
 
-def _faults(name: str, wanted: _Table, found: _Table | None) -> Iterator[Fault]:
-    if found is None:
-        yield Fault(name, None, "is missing")
-        return
-    for column, affinity in wanted.columns.items():
-        if column not in found.columns:
-            yield Fault(name, column, f"is missing (there are {', '.join(found.columns)})")
-        elif affinity not in (_ANY, found.columns[column]):
-            yield Fault(name, column, f"holds {found.columns[column]} instead of {affinity}")
-    for key in wanted.unique - found.unique:
-        if key <= found.columns.keys():
-            yield Fault(name, None, f"has no unique key of {', '.join(sorted(key))} any more")
-    for column, parent, _ in wanted.references - found.references:
-        if column in found.columns:
-            yield Fault(name, column, f"refers no longer to {parent}, or by another rule for what is deleted there")
+
+def _faults(wanted: _Schema, found: _Schema) -> Iterator[Fault]:
+    for table, columns in wanted.columns.items():
+        there = found.columns.get(table)
+        if there is None:
+            yield Fault(table, None, "is missing")
+            continue
+        for column, affinity in columns.items():
+            if column not in there:
+                yield Fault(table, column, f"is missing (there are {', '.join(there)})")
+            elif affinity not in (_ANY, there[column]):
+                yield Fault(table, column, f"holds {there[column]} instead of {affinity}")
+    for table, key in wanted.keys - found.keys:
+        if key <= found.columns.get(table, {}).keys():
+            yield Fault(table, None, f"has no unique key of {', '.join(sorted(key))} any more")
+    for table, column, parent, _ in wanted.references - found.references:
+        if column in found.columns.get(table, {}):
+            yield Fault(table, column, f"refers no longer to {parent}, or by another rule for what is deleted there")
 
 
 @cache
-def _ours(migrations: tuple[str, ...]) -> _Objects:
+def _ours(migrations: tuple[str, ...]) -> _Schema:
     """Return the schema that the migrations make."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         for script in migrations:
-            for statement in schema.statements(script):
-                connection.execute(statement)
+            connection.executescript(script)
         triggers.create(connection)
-        return _objects(connection)
+        return _schema(connection)
 
 
-def _objects(connection: sqlite3.Connection) -> _Objects:
-    tables: dict[str, _Table] = {}
-    covered: dict[str, str] = {}  # by index
-    for (name,) in connection.execute(_TABLES).fetchall():
-        tables[name] = table = _Table()
-        key = set()
-        for column, declared, place in connection.execute(_COLUMNS, (name,)).fetchall():
-            table.columns[column] = _affinity(declared)
-            if place:
-                key.add(column)
-        if key:
-            table.unique.add(frozenset(key))
-        table.references.update(connection.execute(_REFERENCES, (name,)).fetchall())
-        for index, unique, partial, columns in connection.execute(_INDEXES, (name,)).fetchall():
-            covered[index] = f"{name} ({columns}) unique={unique} partial={partial}"
-            if unique and not partial and columns is not None:
-                table.unique.add(frozenset(columns.split(", ")))
-    serving = {
-        name: _Serving(kind.upper(), covered.get(name) or _without_layout(sql), sql)
-        for kind, name, sql in connection.execute(_SERVING).fetchall()
-    }
-    return _Objects(tables, serving, set(connection.execute(_DDL).fetchall()))
+def _schema(connection: sqlite3.Connection) -> _Schema:
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, declared in connection.execute(_COLUMNS):
+        columns.setdefault(table, {})[column] = _affinity(declared)
+    keys = {(table, frozenset(names.split(","))) for table, names in connection.execute(_KEYS)}
+    references, ddl = (set(connection.execute(query).fetchall()) for query in (_REFERENCES, _DDL))
+    return _Schema(columns, keys, references, ddl)
 
 
 def _without_layout(sql: str) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from finlab_nb.records import SUGGESTION_STATES, arguments
 from finlab_nb.store import deleting, saving
 from finlab_nb.store import series as series_by_name
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import timed
+from finlab_nb.store.manager.base import Base, timed
 
 
 class Changes(Base):
@@ -90,7 +89,7 @@ class Changes(Base):
             if state != "applied":
                 raise ValueError(f"applied_iteration_id is {applied!r}; it must be None unless the status is 'applied'")
         with saving.writing(self.pool) as connection:
-            saving.set_suggestion_status(connection, wanted, state, applied)
+            saving.set_suggestion_status(connection, "suggestion_id", wanted, state, applied)
 
     @timed
     def delete_iteration(self, iteration_id: str) -> None:

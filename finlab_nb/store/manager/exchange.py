@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import timed
+from finlab_nb.store.manager.base import Base, timed
 
 if TYPE_CHECKING:
     from finlab_nb.store.interchange.report import ImportedIds

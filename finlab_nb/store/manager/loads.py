@@ -6,8 +6,7 @@ from typing import Any
 
 from finlab_nb.records import arguments
 from finlab_nb.store import loading, searching
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import timed
+from finlab_nb.store.manager.base import Base, timed
 
 
 class Loads(Base):

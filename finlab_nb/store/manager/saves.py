@@ -14,9 +14,8 @@ from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
 from finlab_nb.store import saving
 from finlab_nb.store import series as series_by_name
-from finlab_nb.store.manager.base import Base
+from finlab_nb.store.manager.base import Base, timed
 from finlab_nb.store.spool import Waiting
-from finlab_nb.store.statistics import timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,7 +267,15 @@ _ARGUMENTS_OF_SAVE: Final = tuple(inspect.signature(Saves.save_iteration).parame
 
 def _iteration_of(field: str, given: Any) -> Iteration:
     arguments.mapping(field, given, "a dict of the arguments of save_iteration")
-    fields = _arguments_of_save(field, given)
+    for name in given:
+        if name not in _ARGUMENTS_OF_SAVE:
+            raise ValueError(
+                f"{field} has the unknown field {shown(name)}; allowed are {', '.join(_ARGUMENTS_OF_SAVE)}"
+            )
+    if "strategy_id" not in given:
+        raise ValueError(f"{field} has no strategy_id; it must name the strategy that was run")
+    # Generators become lists here, because their errors are the caller's.
+    fields = {name: materialised(value) for name, value in given.items()}
     with _named(field):
         return iteration_record(**fields)
 
@@ -281,15 +288,3 @@ def _named(field: str) -> Iterator[None]:
     except (ValueError, StrategyNotFoundError, SuggestionNotFoundError) as error:
         kind = type(error) if isinstance(error, StorageError) else ValueError
         raise kind(f"{field}: {error}") from error
-
-
-def _arguments_of_save(field: str, given: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arguments of one save, with generators as lists."""
-    for name in given:
-        if name not in _ARGUMENTS_OF_SAVE:
-            raise ValueError(
-                f"{field} has the unknown field {shown(name)}; allowed are {', '.join(_ARGUMENTS_OF_SAVE)}"
-            )
-    if "strategy_id" not in given:
-        raise ValueError(f"{field} has no strategy_id; it must name the strategy that was run")
-    return {name: materialised(value) for name, value in given.items()}

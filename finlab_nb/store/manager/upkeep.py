@@ -9,8 +9,8 @@ from typing import Any
 
 from finlab_nb.records import arguments
 from finlab_nb.store import check, checkpoint, compacting, loading
-from finlab_nb.store.manager.base import Base
-from finlab_nb.store.statistics import file_sizes, timed
+from finlab_nb.store.manager.base import Base, timed
+from finlab_nb.store.statistics import file_sizes
 
 
 class Upkeep(Base):
