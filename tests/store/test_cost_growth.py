@@ -279,11 +279,11 @@ def newer_fields(store: fl.StorageManager, size: int) -> Action:
 
 def reading(text: Callable[[int], str], wrong: str | None = None) -> Callable[[fl.StorageManager, int], Action]:
     def prepare(_store: fl.StorageManager, size: int) -> Action:
-        content = text(size).encode()
+        content = text(size)
 
         def read() -> None:
             with contextlib.nullcontext() if wrong is None else pytest.raises(ValueError, match=wrong):
-                for _ in JsonStream(io.BytesIO(content).read).items("$"):
+                for _ in JsonStream(io.StringIO(content).read).items("$"):
                     pass
 
         return read

@@ -844,9 +844,9 @@ TEXTS = [
     ),
     ("no number", '{"iterations": [{"a": NaN}]}', r"\$\.iterations\[0\]: NaN is no JSON"),
     ("infinity", '{"iterations": [{"a": -Infinity}]}', r"\$\.iterations\[0\]: -Infinity is no JSON"),
-    ("digits", '{"iterations": [{"a": ' + "9" * 5000 + "}]}", r"\$\.iterations\[0\]: a number has 5000 digits"),
-    ("comma", '{"iterations": [,]}', r"\$\.iterations\[0\]: a value is expected, not ',\]\}'"),
-    ("comma within", '{"iterations": [{"a": 1,}]}', r"\$\.iterations\[0\]: .*\(character 2[34]\)"),
+    ("digits", '{"iterations": [{"a": ' + "9" * 5000 + "}]}", r"\$\.iterations\[0\]: .* has 5000 digits"),
+    ("comma", '{"iterations": [,]}', r"\$\.iterations\[0\]: Expecting value: line 1 column 1"),
+    ("comma within", '{"iterations": [{"a": 1,}]}', r"\$\.iterations\[0\]: .*: line 1 column [89]"),
     ("no comma", '{"iterations": [1 2]}', r"\$\.iterations\[0\] is 1; it must be an object"),
     ("comment", "/* */ {}", r"\$ is '/\* \*/ \{\}'"),
     ("word", '{"iteration_count": nil}', r"\$\.iteration_count: Expecting value"),
@@ -854,8 +854,8 @@ TEXTS = [
     ("escape", '{"export_timestamp": "\\q"}', r"\$\.export_timestamp: Invalid \\escape"),
     ("nesting", '{"iterations": ' + "[" * 100_000, r"\$\.iterations\[0\] is nested more than 500 levels"),
     ("nesting of objects", '{"iterations": [' + '{"a":' * 600, r"\$\.iterations\[0\] is nested more than 500"),
-    ("blanks", " " * (2**20 + 2**19), r"\$: more than 1048576 blank characters"),
     ("brackets", '{"iterations": [[}', r"\$\.iterations\[0\]: "),
+    ("the end after a comma", '{"iterations": [ \n', r"\$\.iterations\[0\]: the text ends within this value"),
     ("no name", '{"a": 1, 3: 4}', r"\$ has the unknown field 'a'"),
     ("number as name", "{3: 4}", r"\$: the name of a field is expected, not '3: 4\}'"),
     ("no colon", '{"iterations" []}', r"\$: ':' is expected, not '\[\]\}'"),
@@ -938,6 +938,9 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(
         ('{"iterations": ["', "a", "is longer than 1048576 characters"),
         ('{"export_timestamp": ', "1", "is longer than 1048576 characters"),
         ('{"iterations": [[', "1,", "is longer than 1048576 characters"),
+        ("", " ", "is longer than 1048576 characters"),
+        ('{"iterations": [', "\n", "is longer than 1048576 characters"),
+        ('{"iterations": [[', "[],", r"\$\.iterations\[0\] holds \d+ lists and objects"),
     ):
         with gzip.open(tmp_path / "bomb.json.gz", "wt", compresslevel=1) as file:
             file.write(start)
@@ -972,9 +975,7 @@ def test_what_an_import_would_refuse_for_its_size_is_not_exported(
 def test_a_stream_reads_what_json_loads_reads(value: Any, size: int, indent: int | None, ascii_only: bool) -> None:
     values = [value, [value], {"k": value}]
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
-    data = io.BytesIO(text.encode("utf-8", "surrogatepass"))
-    if any("\ud800" <= mark <= "\udfff" for mark in text):
-        return
+    data = io.StringIO(text)
     stream = JsonStream(lambda _: data.read(size))
     assert repr([item for _, item in stream.items("$")]) == repr(json.loads(text))
     stream.end()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Final, NamedTuple, TypeAlias
+from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 import zstandard
 
@@ -27,9 +29,9 @@ _ZSTD_WINDOW_BYTES: Final = 2**27  # what the zstd command unpacks without being
 
 
 class Source(NamedTuple):
-    """An export file that is open for reading."""
+    """An export file that is open for reading as text."""
 
-    read: Callable[[int], bytes]
+    read: Callable[[int], str]
     bytes_read: Callable[[], int]
     size: int
 
@@ -72,8 +74,8 @@ def replacing(path: Path) -> Iterator[Write]:
     temporary = path.with_name(f".{new_id()}.tmp")
     try:
         with temporary.open("xb") as stream:
-            with _packed(stream, path.name.lower()) as write:
-                yield write
+            with _packed(stream, path.name.lower()) as packed:
+                yield packed.write
             stream.flush()
             os.fsync(stream.fileno())
         if path.exists():
@@ -92,17 +94,13 @@ def replacing(path: Path) -> Iterator[Write]:
             temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _packed(stream: IO[bytes], name: str) -> Iterator[Write]:
+def _packed(stream: IO[bytes], name: str) -> AbstractContextManager[Any]:
     if name.endswith(".gz"):
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=stream, mtime=0) as packer:
-            yield packer.write
-    elif name.endswith(".zst"):
+        return gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=stream, mtime=0)
+    if name.endswith(".zst"):
         compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
-        with compressor.stream_writer(stream, closefd=False) as writer:
-            yield writer.write
-    else:
-        yield stream.write
+        return compressor.stream_writer(stream, closefd=False)
+    return contextlib.nullcontext(stream)
 
 
 @contextlib.contextmanager
@@ -119,8 +117,12 @@ def reading(path: Path) -> Iterator[Source]:
     try:
         if path.exists() and not path.is_file():
             raise StorageError(f"{path} is no file; give the path of an export file")
-        with path.open("rb") as stream, _unpacked(stream, path.name.lower()) as read:
-            yield Source(read, stream.tell, os.fstat(stream.fileno()).st_size)
+        with (
+            path.open("rb") as stream,
+            _unpacked(stream, path.name.lower()) as unpacked,
+            io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="") as text,
+        ):
+            yield Source(text.read, stream.tell, os.fstat(stream.fileno()).st_size)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         raise ValueError(f"$: {path} is damaged, not complete, or not packed as its name says ({error})") from error
     except StorageError:  # some are also an OSError
@@ -131,14 +133,10 @@ def reading(path: Path) -> Iterator[Source]:
         ) from error
 
 
-@contextlib.contextmanager
-def _unpacked(stream: IO[bytes], name: str) -> Iterator[Callable[[int], bytes]]:
+def _unpacked(stream: IO[bytes], name: str) -> Any:  # the three have no type in common
     if name.endswith(".gz"):
-        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacker:
-            yield unpacker.read
-    elif name.endswith(".zst"):
+        return gzip.GzipFile(fileobj=stream, mode="rb")
+    if name.endswith(".zst"):
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        with decompressor.stream_reader(stream, read_across_frames=True, closefd=False) as reader:
-            yield reader.read
-    else:
-        yield stream.read
+        return decompressor.stream_reader(stream, read_across_frames=True, closefd=False)
+    return stream
