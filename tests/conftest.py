@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 
 import finlab_nb as fl
 from finlab_nb.demo.build import build_demo
+
+# sqlite_utils would take it, and with it a second SQLite into this process; see `tests.reliability.other_sqlite`.
+sys.modules.setdefault("pysqlite3", None)  # type: ignore[arg-type]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -119,7 +119,9 @@ class SchemaWatch:
         """
         ours = _ours(schema.migrations())
         repaired = differences(connection).repairs
-        for name in repaired:
+        for name in sorted(
+            repaired, key=lambda name: ours.serving[name][0] == "trigger"
+        ):  # after the views they are on
             kind, sql = ours.serving[name]
             connection.execute(f"DROP {kind} IF EXISTS {name}")
             connection.execute(sql)
