@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import multiprocessing
 import random
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from importlib.machinery import PathFinder
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def version_of(library: str) -> tuple[int, ...]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("library", ["sqlite3", FIXED])
 def test_nothing_is_lost_beside_a_program_that_checkpoints_by_itself(tmp_path: Path, library: str) -> None:
-    if importlib.util.find_spec(library) is None:
+    if PathFinder.find_spec(library) is None:
         pytest.skip(f"{library} is not installed; only some systems have wheels of it")
     version = version_of(library)
     assert library != FIXED or not checkpoint.may_corrupt(version)
