@@ -315,11 +315,14 @@ def _unsigned_size(columns: _Columns) -> Doubt | None:
 
 
 def _size_reason(columns: _Columns, row: int, size: float) -> str:
-    entry, leave, profit = (columns[name][row] for name in ("entry_price", "exit_price", "profit_loss"))
-    moved, made = "rose" if leave > entry else "fell", "made" if profit > 0 else "lost"
+    entry, leave, profit, gain = (
+        columns[name][row] for name in ("entry_price", "exit_price", "profit_loss", "trade_return")
+    )
+    moved, made = "rose" if leave > entry else "fell", "made" if (gain if profit is None else profit) > 0 else "lost"
+    amount = f"{abs(gain):.10g} of its value" if profit is None else f"{abs(profit):.10g}"
     mistake = "a short needs a negative size" if size > 0 else "a long needs a positive size"
     return (
-        f"the price {moved} from {entry:.10g} to {leave:.10g} and the trade {made} {abs(profit):.10g}, "
+        f"the price {moved} from {entry:.10g} to {leave:.10g} and the trade {made} {amount}, "
         f"as the opposite position would; {mistake}, here {-size:.10g}"
     )
 

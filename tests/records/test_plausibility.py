@@ -514,3 +514,10 @@ def test_a_price_below_nothing_explains_an_excursion_beyond_the_whole_value() ->
     row = list(trade(entry=10.0, leave=-37.0, size=1.0, profit=-47.0))
     row[TRADE_FIELDS.index("mae")] = -5.0
     assert found(trades=[tuple(row)]) == []
+
+
+def test_a_size_without_its_sign_is_told_by_the_return_where_the_profit_is_unknown(store: fl.StorageManager) -> None:
+    short = {"stock_code": "2330", "entry_date": "2024-01-02", "exit_date": "2024-01-05", "entry_price": 100.0}
+    short |= {"exit_price": 80.0, "position_size": 10.0, "trade_return": 0.2}
+    with pytest.warns(fl.ImplausibleDataWarning, match=r"fell from 100 to 80 and the trade made 0\.2 of its value, as"):
+        store.save_iteration(store.save_strategy_version("short", "x"), trades=[short])
