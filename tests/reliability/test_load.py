@@ -18,7 +18,8 @@ from journaled import LONG, Journal, acknowledged, check_store, check_whole, con
 
 import finlab_nb as fl
 
-pytestmark = pytest.mark.reliability
+# Of ten thousand random runs some have metrics that look like percent of what their curve gives.
+pytestmark = [pytest.mark.reliability, pytest.mark.filterwarnings("ignore::finlab_nb.ImplausibleDataWarning")]
 PROCESSES, THREADS = 8, 4
 SECONDS = 120.0 if LONG else 12.0
 MEGABYTE = 2**20
