@@ -97,7 +97,7 @@ def _look(path: Path, waited: float, seconds: float, holder: Transaction | None)
     """Look who holds the lock, raise if waiting is in vain, and tell it once if it takes long."""
     if holder is not None:
         who = f"this process itself, in a transaction of the thread {holder.owner.thread.name!r}"
-        in_vain = _waits_for_caller(holder.owner.thread)
+        in_vain = _waits_for_caller(holder.owner.thread) or (waited >= _TELL_SECONDS and _works_for(holder.owner.task))
         advice = "which waits for this call; save after it, or in the same thread" if in_vain else "which goes on"
     else:
         number = _process_with_lock(path)
@@ -155,6 +155,12 @@ def _waits_for_caller(holder: threading.Thread) -> bool:
             if any(getattr(one, "_job", one) is my for one in list(several) for my in mine):
                 return True
     return False
+
+
+def _works_for(task: Any) -> bool:
+    """Tell whether this thread is a worker of the event loop of a task, which awaits, very likely, such a worker."""
+    executor = getattr(task and task.get_loop(), "_default_executor", None)
+    return threading.current_thread() in getattr(executor, "_threads", ())
 
 
 def _stack(frame: FrameType | None) -> Iterator[tuple[str, dict[str, Any]]]:

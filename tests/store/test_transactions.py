@@ -218,6 +218,18 @@ def test_a_worker_that_the_transaction_waits_for_is_told_so(store: fl.StorageMan
 
 
 @pytest.mark.slow
+def test_a_worker_that_a_task_awaits_in_its_transaction_is_told_so(store: fl.StorageManager) -> None:
+    async def saves() -> None:
+        with store.transaction():
+            store.save_strategy_version("of the task", "x")
+            await asyncio.to_thread(store.save_strategy_version, "of the worker", "x")
+
+    with refused_soon("is held by this process itself, in a transaction of the thread 'MainThread', which waits for"):
+        asyncio.run(saves())
+    assert names(store) == []
+
+
+@pytest.mark.slow
 def test_a_thread_that_waits_for_a_transaction_of_this_process_is_told_who_holds_it(
     store: fl.StorageManager, caplog: pytest.LogCaptureFixture
 ) -> None:
