@@ -44,8 +44,7 @@ _FORMAT_VERSION: Final = 1
 _MOST_RATIO: Final = 1000  # of what is unpacked to what is packed, where no manifest tells
 _RESERVE_BYTES: Final = 1 << 24  # left free on the disk
 
-_TEXTS: Final = ("created_at", "sha256", "database", "generation")
-_NUMBERS: Final = ("size", "plain_size", "schema_version")
+_TOLD: Final = {str: ("created_at", "sha256", "database", "generation"), int: ("size", "plain_size", "schema_version")}
 # What manifests of earlier releases lack.
 _SINCE_THEN: Final[dict[str, Any]] = {"plain_size": 0, "store_id": None, "schema_faults": None}
 
@@ -119,9 +118,8 @@ def backups_in(folder: Path) -> list[Backup]:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = _SINCE_THEN | json.loads(manifest_path(path).read_text(encoding="utf-8"))
-        texts, numbers = [manifest[key] for key in _TEXTS], [manifest[key] for key in _NUMBERS]
-        whole = all(isinstance(one, int) for one in (*numbers, manifest["rows"]["iterations"]))
-        whole = whole and all(isinstance(one, str) for one in texts)
+        whole = all(isinstance(manifest[key], kind) for kind, keys in _TOLD.items() for key in keys)
+        whole = whole and isinstance(manifest["rows"]["iterations"], int)
         return manifest if whole and datetime.fromisoformat(manifest["created_at"]).tzinfo else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
