@@ -145,8 +145,7 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
     else:
         refuse_live(backup.path)
         summary, digest = inspected(backup.path)
-        _compare_digest(backup, digest)
-        _compare_summary(backup, summary)
+        _compare(backup, {"size": backup.size, "sha256": digest} | asdict(summary))
     return backup.as_dict() | asdict(summary) | {"iterations": summary.rows["iterations"]}
 
 
@@ -169,23 +168,14 @@ def refuse_live(path: Path) -> None:
                 )
 
 
-def _compare_digest(backup: Backup, digest: str) -> None:
-    """Refuse a file that is not, byte for byte, the one of its manifest."""
-    if backup.manifest and digest != backup.manifest["sha256"]:
-        raise StorageError(
-            f"{backup.path} is damaged: it differs from its manifest ({backup.size} bytes, {backup.manifest['size']} "
-            "in the manifest; another SHA-256); use another backup"
-        )
-
-
-def _compare_summary(backup: Backup, summary: Summary) -> None:
-    """Refuse a database whose contents do not match the counts in the manifest."""
-    for field, value in asdict(summary).items():
+def _compare(backup: Backup, found: dict[str, Any]) -> None:
+    """Refuse a backup that is not, byte for byte and row for row, the one of its manifest."""
+    for field, value in found.items():
         told = backup.manifest.get(field)
         if told not in (None, value):
             raise StorageError(
-                f"{backup.path} differs from its manifest: {field} is {value!r}, {told!r} in the manifest; "
-                "use another backup"
+                f"{backup.path} is damaged: it differs from its manifest: {field} is {value!r}, {told!r} in the "
+                "manifest; use another backup"
             )
 
 
@@ -214,7 +204,7 @@ def unpack(backup: Backup, target: Path) -> Summary:
     """
     refuse_live(backup.path)
     with translated_os_errors(backup.path), backup.path.open("rb") as source:
-        _compare_digest(backup, hashlib.file_digest(source, "sha256").hexdigest())
+        _compare(backup, {"size": backup.size, "sha256": hashlib.file_digest(source, "sha256").hexdigest()})
         allowed = _allowed_bytes(backup, target)
         with target.open("xb") as plain, flushed(target):
             source.seek(0)
@@ -231,7 +221,7 @@ def unpack(backup: Backup, target: Path) -> Summary:
         summary, _ = inspected(target)
     except StorageError as error:
         raise StorageError(str(error).replace(str(target), str(backup.path))) from error
-    _compare_summary(backup, summary)
+    _compare(backup, asdict(summary))
     return summary
 
 
