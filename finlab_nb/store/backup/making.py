@@ -61,7 +61,11 @@ def store_id_of(database: Path) -> str | None:
     StorageError
         If there is no such file, or it cannot be read or is no database of finlab_nb.
     """
-    _check_database(database)
+    with translated_os_errors(database):
+        if not database.is_file():
+            raise StorageError(f"{database} does not exist or is a folder; db_path must name the database file")
+        if database.stat().st_size == 0:
+            raise StorageError(f"{database} is empty; save something before it is backed up")
     with contextlib.closing(ConnectionPool(database)) as pool, pool.snapshot(watched=False) as connection:
         store_id: str | None = state_of(connection, database)["store_id"]
     return store_id
@@ -143,13 +147,3 @@ def _free_moment(folder: Path) -> datetime:
         if not any(folder.glob(f"{files.PREFIX}{moment.strftime(files.STAMP)}{files.PLAIN}*")):
             return moment
         time.sleep(0.02)
-
-
-def _check_database(database: Path) -> None:
-    with translated_os_errors(database):
-        if not database.exists():
-            raise StorageError(f"{database} does not exist; check db_path")
-        if database.is_dir():
-            raise StorageError(f"{database} is a folder; db_path must name the database file")
-        if database.stat().st_size == 0:
-            raise StorageError(f"{database} is empty; save something before it is backed up")
