@@ -42,7 +42,6 @@ def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
     """Make a verified backup of the present moment and return its file."""
     refuse_in_transaction(database, "a backup")
     store_id_of(database)  # refuses what is no database of ours before anything is written
-    make_folder(folder)
     with translated_os_errors(folder), writing(folder):
         path, created_at = _make(database, folder, compress=compress)
     try:  # to tell `StorageManager.statistics`; read-only files and older schemas have no place for it
@@ -69,12 +68,6 @@ def store_id_of(database: Path) -> str | None:
     with contextlib.closing(ConnectionPool(database)) as pool, pool.snapshot(watched=False) as connection:
         store_id: str | None = state_of(connection, database)["store_id"]
     return store_id
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder of the backups if it is missing."""
-    with translated_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

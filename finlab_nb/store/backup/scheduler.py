@@ -19,7 +19,7 @@ from finlab_nb.errors import RetentionHeldWarning, StorageError, StorePicklingEr
 from finlab_nb.records import arguments
 from finlab_nb.store.backup import files, retention
 from finlab_nb.store.backup.files import Backup
-from finlab_nb.store.backup.making import make_backup, make_folder, writing
+from finlab_nb.store.backup.making import make_backup, writing
 from finlab_nb.store.backup.retention import Retention
 from finlab_nb.store.backup.schedule import Schedule
 from finlab_nb.store.file_lock import FileLock
@@ -155,7 +155,6 @@ class BackupScheduler:
                 )
             if other is not None:
                 other.stop()
-            make_folder(self.backup_dir)
             if not self._lock.acquire():
                 raise StorageError(
                     f"{self._lock.holder()} runs daily backups into {self.backup_dir} already; stop it or choose "
