@@ -29,6 +29,7 @@ from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
 from finlab_nb.store.registry import is_open_here
+from finlab_nb.store.statistics import size_of
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"
@@ -160,12 +161,11 @@ def refuse_live(path: Path) -> None:
             "make one by BackupScheduler.backup_now()"
         )
     for suffix in ("-wal", "-journal"):
-        with translated_os_errors(path), contextlib.suppress(FileNotFoundError):
-            if path.with_name(path.name + suffix).stat().st_size > 0:
-                raise StorageError(
-                    f"{path} has a {path.name}{suffix} beside it: it is a database in use or a copy of one, and no "
-                    "backup; make one by BackupScheduler.backup_now()"
-                )
+        if size_of(f"{path}{suffix}") > 0:
+            raise StorageError(
+                f"{path} has a {path.name}{suffix} beside it: it is a database in use or a copy of one, and no backup; "
+                "make one by BackupScheduler.backup_now()"
+            )
 
 
 def _compare(backup: Backup, found: dict[str, Any]) -> None:
