@@ -70,7 +70,7 @@ class Upkeep(Base):
         ValueError
             If an argument is wrong.
         """
-        from finlab_nb.store.backup.copying import snapshot
+        from finlab_nb.store.backup.making import snapshot
 
         target, replacing = arguments.path("path", path), arguments.flag("overwrite", overwrite)
         return snapshot(self.pool, target, overwrite=replacing)
