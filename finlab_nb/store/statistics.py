@@ -48,8 +48,3 @@ def size_of(path: Path | str) -> int:
         return os.stat(path).st_size  # noqa: PTH116 - after every commit, and this is the fast way
     except OSError:
         return 0
-
-
-def file_sizes(database: Path) -> dict[str, int]:
-    """Return the bytes of the database and its write-ahead log."""
-    return {"database": size_of(database), "wal": size_of(f"{database}-wal")}
