@@ -174,10 +174,9 @@ class BackupScheduler:
             pass  # removes what killed backups left, unless a backup is in progress
         scheduler = BackgroundScheduler(timezone=UTC, daemon=True)
         # Every ten minutes, and so at the time of day. Asked again and again, because the clock by which a thread waits
-        # stops while a computer sleeps.
+        # stops while a computer sleeps. One at a time, and one for all that were missed, is how jobs run by default.
         often = {"minute": f"{schedule.minute % _MINUTES}/{_MINUTES}", "next_run_time": _now()}
-        rules = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        scheduler.add_job(self._back_up_if_overdue, "cron", args=(schedule,), **often, **rules)
+        scheduler.add_job(self._back_up_if_overdue, "cron", args=(schedule,), misfire_grace_time=None, **often)
         self._scheduler, self._schedule = scheduler, schedule
         scheduler.start()
 
