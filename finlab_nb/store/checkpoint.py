@@ -24,12 +24,13 @@ until an attempt after its end.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from finlab_nb.store.statistics import size_of
 
 WAL_BYTES: Final = 8 * 2**20
 _GROWTH: Final = 1.25  # of the log since the last attempt, before the next one
@@ -57,7 +58,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Tell whether the log is too large, and has grown or aged since the last attempt."""
-        size = self._size()
+        size = size_of(self._log)
         if size <= WAL_BYTES:
             self._size_at_last = 0
             return False
@@ -71,7 +72,7 @@ class Checkpoints:
         bool
             Whether all was copied. If not, others are writing or reading, and it is left for later.
         """
-        size, self._last = self._size(), time.monotonic()
+        size, self._last = size_of(self._log), time.monotonic()
         urgent = size >= 2 * WAL_BYTES
         deadline = self._last + (_LOCK_SECONDS if urgent else 0.0)
         with no_waiting(writer):
@@ -84,13 +85,7 @@ class Checkpoints:
                 return _run(writer, copier, time.monotonic() + patience, restart=size > WAL_BYTES)
             finally:
                 writer.rollback()
-                self._size_at_last = self._size()
-
-    def _size(self) -> int:
-        try:
-            return os.stat(self._log).st_size  # noqa: PTH116 - after every commit, and this is the fast way
-        except OSError:
-            return 0
+                self._size_at_last = size_of(self._log)
 
 
 def _run(writer: sqlite3.Connection, copier: sqlite3.Connection, deadline: float, *, restart: bool) -> bool:

@@ -26,7 +26,7 @@ from finlab_nb.store.fsync import translated_os_errors
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
 from finlab_nb.store.schema import NEW_GENERATION
-from finlab_nb.store.statistics import file_sizes
+from finlab_nb.store.statistics import size_of
 from finlab_nb.store.watch import FILL_SEARCH
 
 _PAGES: Final = """
@@ -54,7 +54,7 @@ def compact(pool: ConnectionPool, *, progress: bool) -> dict[str, int]:
                     connection.execute(statement)
     with pool.read() as connection:
         needed, _ = connection.execute(_PAGES).fetchone()
-    return {"freed": max(0, before - needed), "pending": max(0, file_sizes(pool.path)["database"] - needed)}
+    return {"freed": max(0, before - needed), "pending": max(0, size_of(pool.path) - needed)}
 
 
 def _check_room(database: Path, live: int) -> None:
@@ -82,12 +82,13 @@ def _vacuum(connection: sqlite3.Connection, database: Path, live: int, *, shown:
 
     SQLite tells nothing of its way. The bar stands for the second half of the work, in which all goes into the log.
     """
-    log_before = file_sizes(database)["wal"]
+    log = f"{database}-wal"
+    before = size_of(log)
     with ThreadPoolExecutor(1) as thread, ProgressBar("compact", live, "B", shown=shown) as bar:
         vacuum = thread.submit(connection.execute, "VACUUM")
         try:
             while wait([vacuum], _POLL_SECONDS).not_done:
-                bar.update(min(live, max(0, file_sizes(database)["wal"] - log_before)) - bar.n)
+                bar.update(min(live, max(0, size_of(log) - before)) - bar.n)
         except BaseException:
             connection.interrupt()
             raise

@@ -29,9 +29,10 @@ class FileLock:
         _locks.add(self)
 
     def acquire(self, patience: float = 0.0) -> bool:
-        """Take the lock within this many seconds, and tell whether that worked."""
+        """Take the lock within this many seconds, in a folder created as needed, and tell whether that worked."""
         deadline = time.monotonic() + patience
         with translated_os_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 while not _took(descriptor):

@@ -29,6 +29,7 @@ from finlab_nb.store.forks import TemporaryFolder
 from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import Summary, inspected
 from finlab_nb.store.registry import is_open_here
+from finlab_nb.store.statistics import size_of
 
 PREFIX: Final = "backtest_backup_"
 STAMP: Final = "%Y%m%d_%H%M%S"
@@ -44,8 +45,7 @@ _FORMAT_VERSION: Final = 1
 _MOST_RATIO: Final = 1000  # of what is unpacked to what is packed, where no manifest tells
 _RESERVE_BYTES: Final = 1 << 24  # left free on the disk
 
-_TEXTS: Final = ("created_at", "sha256", "database", "generation")
-_NUMBERS: Final = ("size", "plain_size", "schema_version")
+_TOLD: Final = {str: ("created_at", "sha256", "database", "generation"), int: ("size", "plain_size", "schema_version")}
 # What manifests of earlier releases lack.
 _SINCE_THEN: Final[dict[str, Any]] = {"plain_size": 0, "store_id": None, "schema_faults": None}
 
@@ -119,9 +119,8 @@ def backups_in(folder: Path) -> list[Backup]:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = _SINCE_THEN | json.loads(manifest_path(path).read_text(encoding="utf-8"))
-        texts, numbers = [manifest[key] for key in _TEXTS], [manifest[key] for key in _NUMBERS]
-        whole = all(isinstance(one, int) for one in (*numbers, manifest["rows"]["iterations"]))
-        whole = whole and all(isinstance(one, str) for one in texts)
+        whole = all(isinstance(manifest[key], kind) for kind, keys in _TOLD.items() for key in keys)
+        whole = whole and isinstance(manifest["rows"]["iterations"], int)
         return manifest if whole and datetime.fromisoformat(manifest["created_at"]).tzinfo else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -147,8 +146,7 @@ def verify_backup(path: str | os.PathLike[str]) -> dict[str, Any]:
     else:
         refuse_live(backup.path)
         summary, digest = inspected(backup.path)
-        _compare_digest(backup, digest)
-        _compare_summary(backup, summary)
+        _compare(backup, {"size": backup.size, "sha256": digest} | asdict(summary))
     return backup.as_dict() | asdict(summary) | {"iterations": summary.rows["iterations"]}
 
 
@@ -163,31 +161,21 @@ def refuse_live(path: Path) -> None:
             "make one by BackupScheduler.backup_now()"
         )
     for suffix in ("-wal", "-journal"):
-        with translated_os_errors(path), contextlib.suppress(FileNotFoundError):
-            if path.with_name(path.name + suffix).stat().st_size > 0:
-                raise StorageError(
-                    f"{path} has a {path.name}{suffix} beside it: it is a database in use or a copy of one, and no "
-                    "backup; make one by BackupScheduler.backup_now()"
-                )
+        if size_of(f"{path}{suffix}") > 0:
+            raise StorageError(
+                f"{path} has a {path.name}{suffix} beside it: it is a database in use or a copy of one, and no backup; "
+                "make one by BackupScheduler.backup_now()"
+            )
 
 
-def _compare_digest(backup: Backup, digest: str) -> None:
-    """Refuse a file that is not, byte for byte, the one of its manifest."""
-    if backup.manifest and digest != backup.manifest["sha256"]:
-        raise StorageError(
-            f"{backup.path} is damaged: it differs from its manifest ({backup.size} bytes, {backup.manifest['size']} "
-            "in the manifest; another SHA-256); use another backup"
-        )
-
-
-def _compare_summary(backup: Backup, summary: Summary) -> None:
-    """Refuse a database whose contents do not match the counts in the manifest."""
-    for field, value in asdict(summary).items():
+def _compare(backup: Backup, found: dict[str, Any]) -> None:
+    """Refuse a backup that is not, byte for byte and row for row, the one of its manifest."""
+    for field, value in found.items():
         told = backup.manifest.get(field)
         if told not in (None, value):
             raise StorageError(
-                f"{backup.path} differs from its manifest: {field} is {value!r}, {told!r} in the manifest; "
-                "use another backup"
+                f"{backup.path} is damaged: it differs from its manifest: {field} is {value!r}, {told!r} in the "
+                "manifest; use another backup"
             )
 
 
@@ -216,7 +204,7 @@ def unpack(backup: Backup, target: Path) -> Summary:
     """
     refuse_live(backup.path)
     with translated_os_errors(backup.path), backup.path.open("rb") as source:
-        _compare_digest(backup, hashlib.file_digest(source, "sha256").hexdigest())
+        _compare(backup, {"size": backup.size, "sha256": hashlib.file_digest(source, "sha256").hexdigest()})
         allowed = _allowed_bytes(backup, target)
         with target.open("xb") as plain, flushed(target):
             source.seek(0)
@@ -233,7 +221,7 @@ def unpack(backup: Backup, target: Path) -> Summary:
         summary, _ = inspected(target)
     except StorageError as error:
         raise StorageError(str(error).replace(str(target), str(backup.path))) from error
-    _compare_summary(backup, summary)
+    _compare(backup, asdict(summary))
     return summary
 
 

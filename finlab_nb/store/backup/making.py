@@ -1,4 +1,4 @@
-"""How a backup is made: copied, verified, and only then given its name.
+"""How a backup is made, or a copy that stands for itself: copied, verified, and only then given its name.
 
 The copy is made within one read transaction of a separate pool, which is open only for that long, so writers can go on
 meanwhile. That pool prepares nothing: a file of an older schema or of the original layer is backed up as it is.
@@ -25,10 +25,12 @@ from finlab_nb.records.days import utc_text
 from finlab_nb.store.backup import files
 from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.file_lock import FileLock
-from finlab_nb.store.fsync import flushed, translated_os_errors
+from finlab_nb.store.forks import TemporaryFolder
+from finlab_nb.store.fsync import flush_folder, flushed, translated_os_errors
 from finlab_nb.store.integrity import inspected, state_of
 from finlab_nb.store.pool import ConnectionPool
-from finlab_nb.store.registry import refuse_in_transaction
+from finlab_nb.store.registry import is_open_here, refuse_in_transaction
+from finlab_nb.store.schema import NEW_GENERATION
 
 _LOCK: Final = ".backup.writing.lock"
 _PATIENCE_SECONDS: Final = 120.0
@@ -42,7 +44,6 @@ def make_backup(database: Path, folder: Path, *, compress: bool) -> Path:
     """Make a verified backup of the present moment and return its file."""
     refuse_in_transaction(database, "a backup")
     store_id_of(database)  # refuses what is no database of ours before anything is written
-    make_folder(folder)
     with translated_os_errors(folder), writing(folder):
         path, created_at = _make(database, folder, compress=compress)
     try:  # to tell `StorageManager.statistics`; read-only files and older schemas have no place for it
@@ -61,16 +62,14 @@ def store_id_of(database: Path) -> str | None:
     StorageError
         If there is no such file, or it cannot be read or is no database of finlab_nb.
     """
-    _check_database(database)
+    with translated_os_errors(database):
+        if not database.is_file():
+            raise StorageError(f"{database} does not exist or is a folder; db_path must name the database file")
+        if database.stat().st_size == 0:
+            raise StorageError(f"{database} is empty; save something before it is backed up")
     with contextlib.closing(ConnectionPool(database)) as pool, pool.snapshot(watched=False) as connection:
         store_id: str | None = state_of(connection, database)["store_id"]
     return store_id
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder of the backups if it is missing."""
-    with translated_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -145,11 +144,28 @@ def _free_moment(folder: Path) -> datetime:
         time.sleep(0.02)
 
 
-def _check_database(database: Path) -> None:
-    with translated_os_errors(database):
-        if not database.exists():
-            raise StorageError(f"{database} does not exist; check db_path")
-        if database.is_dir():
-            raise StorageError(f"{database} is a folder; db_path must name the database file")
-        if database.stat().st_size == 0:
-            raise StorageError(f"{database} is empty; save something before it is backed up")
+# A copy that stands for itself ------------------------------------------------------------------------------------
+
+
+def snapshot(pool: ConnectionPool, path: Path, *, overwrite: bool) -> Path:
+    """See `StorageManager.snapshot`."""
+    refuse_in_transaction(pool.path, "a copy")
+    with translated_os_errors(path):
+        _check_target(path, overwrite=overwrite)
+        with TemporaryFolder("snapshot", path.parent) as folder:  # beside it: a rename reaches no other disk
+            copy = folder.path / path.name
+            copy_moment(pool, copy)
+            with translated_errors(copy), contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                connection.execute(NEW_GENERATION)  # it may take a way of its own, and no cache of the old way fits
+            inspected(copy)
+            _check_target(path, overwrite=overwrite)
+            copy.replace(path)
+            flush_folder(path.parent)
+    return path
+
+
+def _check_target(path: Path, *, overwrite: bool) -> None:
+    if is_open_here(path) or any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal")):
+        raise StorageError(f"{path} is a database in use, or has the log of one beside it; name another file")
+    if path.exists() and not overwrite:
+        raise StorageError(f"{path} exists already; name another file, or replace it by overwrite=True")

@@ -77,12 +77,10 @@ def restore_backup(
 
 def _check_paths(source: Path, database: Path) -> None:
     with translated_os_errors(source):
-        if not source.exists():
-            raise StorageError(
-                f"the backup {source} does not exist; BackupScheduler.list_backups() shows those there are"
-            )
         if not source.is_file():
-            raise StorageError(f"the backup {source} is a folder; name a file in it")
+            raise StorageError(
+                f"{source} does not exist or is a folder; BackupScheduler.list_backups() shows the backups there are"
+            )
     with translated_os_errors(database):
         if database.is_dir():
             raise StorageError(f"{database} is a folder; db_path must name the database file")

@@ -19,7 +19,7 @@ from finlab_nb.errors import RetentionHeldWarning, StorageError, StorePicklingEr
 from finlab_nb.records import arguments
 from finlab_nb.store.backup import files, retention
 from finlab_nb.store.backup.files import Backup
-from finlab_nb.store.backup.making import make_backup, make_folder, writing
+from finlab_nb.store.backup.making import make_backup, writing
 from finlab_nb.store.backup.retention import Retention
 from finlab_nb.store.backup.schedule import Schedule
 from finlab_nb.store.file_lock import FileLock
@@ -155,7 +155,6 @@ class BackupScheduler:
                 )
             if other is not None:
                 other.stop()
-            make_folder(self.backup_dir)
             if not self._lock.acquire():
                 raise StorageError(
                     f"{self._lock.holder()} runs daily backups into {self.backup_dir} already; stop it or choose "
@@ -175,10 +174,9 @@ class BackupScheduler:
             pass  # removes what killed backups left, unless a backup is in progress
         scheduler = BackgroundScheduler(timezone=UTC, daemon=True)
         # Every ten minutes, and so at the time of day. Asked again and again, because the clock by which a thread waits
-        # stops while a computer sleeps.
+        # stops while a computer sleeps. One at a time, and one for all that were missed, is how jobs run by default.
         often = {"minute": f"{schedule.minute % _MINUTES}/{_MINUTES}", "next_run_time": _now()}
-        rules = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        scheduler.add_job(self._back_up_if_overdue, "cron", args=(schedule,), **often, **rules)
+        scheduler.add_job(self._back_up_if_overdue, "cron", args=(schedule,), misfire_grace_time=None, **often)
         self._scheduler, self._schedule = scheduler, schedule
         scheduler.start()
 

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import os
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from finlab_nb.records import arguments
@@ -71,9 +70,7 @@ class StorageManager(Saves, Loads, Changes, Exchange, Upkeep):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __copy__(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 from finlab_nb.records import arguments
 from finlab_nb.store import check, checkpoint, compacting, loading
 from finlab_nb.store.manager.base import Base, timed
-from finlab_nb.store.statistics import file_sizes
+from finlab_nb.store.statistics import size_of
 
 
 class Upkeep(Base):
@@ -70,7 +70,7 @@ class Upkeep(Base):
         ValueError
             If an argument is wrong.
         """
-        from finlab_nb.store.backup.copying import snapshot
+        from finlab_nb.store.backup.making import snapshot
 
         target, replacing = arguments.path("path", path), arguments.flag("overwrite", overwrite)
         return snapshot(self.pool, target, overwrite=replacing)
@@ -124,7 +124,7 @@ class Upkeep(Base):
                 "longest_wait": self.pool.longest_wait,
             },
             "calls": self.timings.summary(),
-            "files": file_sizes(self.path),
+            "files": {"database": size_of(self.path), "wal": size_of(f"{self.path}-wal")},
             "last_backup": last_backup,
             "sqlite": {"version": sqlite3.sqlite_version, "wal_reset_bug": checkpoint.may_corrupt()},
         }
