@@ -38,11 +38,12 @@ class OpenConnections:
 
     def _reset(self) -> None:
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._opening: list[None] = []  # one entry for each connection that a thread is opening
         # Not in use.
         self._stacks: dict[str, list[Connection]] = {"reader": [], "writer": [], "keeper": []}
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._opening)
 
     def refuse_if_unusable(self) -> None:
         """Refuse to work after the end, or after a fork that inherited connections in use."""
@@ -105,8 +106,10 @@ class OpenConnections:
     def shut(self, connection: Connection) -> None:
         """Close a connection, except one of the parent of a fork."""
         if not self.forked_in_use:
-            self._open.discard(connection)
-            connection.close()
+            try:
+                connection.close()
+            finally:
+                self._open.discard(connection)
 
     def shut_idle(self) -> None:
         """Close all that are not in use."""
@@ -117,9 +120,8 @@ class OpenConnections:
 
     def leave_to_parent(self) -> None:
         """Start empty in a forked child; what is open is never touched again, because closing it touches the file."""
-        inherited = list(self._open)
-        self.forked_in_use = self.forked_in_use or bool(inherited)
-        leave_to_parent(*inherited)
+        self.forked_in_use = self.forked_in_use or len(self) > 0
+        leave_to_parent(*self._open)
         self._reset()
 
     def connect(self, *, create: bool = False) -> Connection:
@@ -128,8 +130,12 @@ class OpenConnections:
         file = None if create else file_identity(self._path)
         if file != self._prepared:
             self.shut_idle()  # connections of one process share what they know of the log
-        connection = connect(self._path, create=create)
-        self._open.add(connection)
+        self._opening.append(None)
+        try:
+            connection = connect(self._path, create=create)
+            self._open.add(connection)
+        finally:
+            self._opening.pop()
         try:
             if file is None or file != self._prepared:
                 self._make_ready(connection)

@@ -99,7 +99,8 @@ class ConnectionPool:
         self._folder = folder
         self._connections = OpenConnections(path, prepare, watch)
         self._reset()
-        registry.POOLS.add(self)  # before the first connection, of which a fork must know
+        with registry.FORKING:
+            registry.POOLS.add(self)  # before the first connection, of which a fork must know
         with translated_errors(path):
             connection = self._connections.connect(create=True)
             try:

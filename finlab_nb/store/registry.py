@@ -17,6 +17,7 @@ from finlab_nb.store.transaction import Transaction
 if TYPE_CHECKING:
     from finlab_nb.store.pool import ConnectionPool
 
+FORKING = threading.RLock()  # held while this process forks
 POOLS: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
@@ -53,6 +54,7 @@ _forking: list[ConnectionPool] = []
 
 
 def _before_fork() -> None:
+    FORKING.acquire()
     _forking[:] = POOLS  # others may be opened before the fork is over
     for pool in _forking:
         pool.before_fork()
@@ -60,8 +62,11 @@ def _before_fork() -> None:
 
 def _after_fork(method: str) -> Callable[[], None]:
     def call() -> None:
-        while _forking:
-            getattr(_forking.pop(), method)()
+        try:
+            while _forking:
+                getattr(_forking.pop(), method)()
+        finally:
+            FORKING.release()
 
     return call
 
