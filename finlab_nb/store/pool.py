@@ -123,7 +123,7 @@ class ConnectionPool:
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()  # to readers
         self._given_back: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._queue = threading.RLock()  # of those who want to write: the first one asks for the lock of the file
-        self._transaction: Callable[[], Transaction | None] = _nobody
+        self._transaction: weakref.ref[Transaction] | None = None
         self._keepers = 0
         self._checkpoints = checkpoint.Checkpoints(self.path)
         self._idle_timer = IdleTimer(_IDLE_SECONDS, weakref.WeakMethod(self._bring_log_back_if_idle))
@@ -203,12 +203,12 @@ class ConnectionPool:
     @property
     def transaction(self) -> Transaction | None:
         """The transaction of whoever writes by this pool, if anybody does."""
-        return self._transaction()
+        return None if self._transaction is None else self._transaction()
 
     def own_transaction(self) -> Transaction | None:
         """Return the transaction that the caller is in, if any."""
         self._connections.refuse_if_forked_in_use()  # else a child would go on with the transaction of its parent
-        transaction = self._transaction()
+        transaction = self.transaction
         return transaction if transaction is not None and transaction.is_callers() else None
 
     def _begin_reading(self, connection: sqlite3.Connection, *, watched: bool = True) -> None:
@@ -240,8 +240,8 @@ class ConnectionPool:
                 self._connections.shut(transaction.connection)
             raise
         finally:
-            if self._transaction() is transaction:
-                self._transaction = _nobody
+            if self.transaction is transaction:
+                self._transaction = None
             connection, transaction.connection = transaction.connection, None
             if connection is not None:
                 self._connections.put_back("writer", connection)
@@ -364,7 +364,7 @@ class ConnectionPool:
 
     def before_fork(self) -> None:
         """Close what is open, so that the child inherits nothing."""
-        own = self._transaction()
+        own = self.transaction
         patience = 0.0 if own is not None and own.owner == Owner.here() else _FORK_PATIENCE_SECONDS
         deadline = time.monotonic() + patience
         self._log_waits = self._idle_timer.stop()
@@ -385,7 +385,7 @@ class ConnectionPool:
 
     def after_fork_in_child(self) -> None:
         """Start empty; connections in use are never touched again, because closing them would touch the file."""
-        transaction = self._transaction()
+        transaction = self.transaction
         if transaction is not None:
             transaction.connection = None
         self._connections.leave_to_parent()
@@ -396,7 +396,3 @@ def _reopened(path: Path, *arguments: Any) -> ConnectionPool:
     if not path.exists():  # a new one would answer as if nothing had ever been saved
         raise StorageError(f"{path} does not exist here; a pickled store reopens its database by path")
     return ConnectionPool(path, *arguments)
-
-
-def _nobody() -> None:
-    """Return no transaction."""
