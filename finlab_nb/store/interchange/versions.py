@@ -1,4 +1,4 @@
-"""Which fields each version of the export format has: the one table that writing, reading and the JSON Schema follow.
+"""Which fields each version of the export format has: the one table that writing and reading follow.
 
 A minor version only adds optional fields: a new column of the store goes into a new minor version here, and files that
 were written before keep their meaning. A reader takes every minor of its major: what an older file lacks has its
