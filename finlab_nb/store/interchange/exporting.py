@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,7 @@ class _Family:
     """
 
     ancestors: list[str]
-    leading_back: set[str | None]
+    leading_back: set[str]
     _last: tuple[str, Exported] | None = field(default=None)
 
     @classmethod
@@ -136,17 +137,16 @@ class _Family:
             if not rows:
                 raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
             own[rows[0][0]] = None
-        parents: dict[str | None, str | None] = {}
+        parents: dict[str, str | None] = {}
         for strategy_id in own:
             ancestor: str | None = strategy_id
             while ancestor is not None and ancestor not in parents:
                 rows = fetched(connection, _PARENT_OF_STRATEGY, (ancestor,))
                 if not rows:  # another program has removed it
                     break
-                ((parent,),) = rows
-                parents[ancestor] = parent
-                ancestor = parent
-        return cls([one for one in parents if one is not None and one not in own], _leading_back(parents))
+                ((parents[ancestor],),) = rows
+                ancestor = parents[ancestor]
+        return cls([one for one in parents if one not in own], _leading_back(parents))
 
     def strategy(self, connection: sqlite3.Connection, strategy_id: str) -> Exported:
         """Return a strategy in the form of the export; most iterations have that of the one before."""
@@ -156,21 +156,16 @@ class _Family:
         return self._last[1]
 
 
-def _leading_back(parents: Mapping[str | None, str | None]) -> set[str | None]:
-    """Return the strategies that are their own ancestors."""
-    found: set[str | None] = set()
-    done: set[str | None] = set()
-    for strategy_id in parents:
-        line: dict[str | None, None] = {}
-        ancestor = strategy_id
-        while ancestor in parents and ancestor not in done and ancestor not in line:
-            line[ancestor] = None
-            ancestor = parents[ancestor]
-        if ancestor in line:
-            ordered = list(line)
-            found.update(ordered[ordered.index(ancestor) :])
-        done.update(line)
-    return found
+def _leading_back(parents: Mapping[str, str | None]) -> set[str]:
+    """Return the strategies that are their own ancestors: who is left when the childless go, again and again."""
+    children = Counter(parents.values())
+    childless = [one for one in parents if not children[one]]
+    for one in childless:  # which grows
+        parent = parents[one]
+        children[parent] -= 1
+        if parent is not None and parent in parents and not children[parent]:
+            childless.append(parent)
+    return parents.keys() - childless
 
 
 def _iteration_text(connection: sqlite3.Connection, iteration_id: str, family: _Family, version: Version) -> str:
