@@ -85,7 +85,8 @@ def _write_file(
     bar: ProgressBar,
 ) -> None:
     with replacing(target) as write:
-        write(_heading(version, len(ids)).encode())
+        write(f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n'.encode())
+        write(f'"iteration_count": {len(ids)},\n'.encode())
         if deleted:
             write(f'"deleted": {json.dumps(deleted, ensure_ascii=False)},\n'.encode())
         if family.ancestors:
@@ -95,10 +96,6 @@ def _write_file(
         iterations = (_iteration_text(connection, one, family, version) for one in ids)
         _write_list(write, "iterations", iterations, bar)
         write(b"\n}\n")
-
-
-def _heading(version: Version, count: int) -> str:
-    return f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n"iteration_count": {count},\n'
 
 
 def _write_list(write: Write, name: str, items: Iterable[str], bar: ProgressBar | None = None) -> None:
@@ -177,20 +174,18 @@ def _iteration_text(connection: sqlite3.Connection, iteration_id: str, family: _
             f"the iteration {iteration_id!r} cannot be exported: {error}; another program has removed it, and "
             "store.check() lists what refers to nothing"
         ) from error
-    marked = exported.value.get("as_stored")
-    value = {name: item for name, item in exported.value.items() if name != "as_stored"} | {"strategy": strategy.value}
-    if marked is not None:
-        value["as_stored"] = marked
-    return _json_text(f"the iteration {iteration_id!r}", value, version, exported, strategy)
+    value = exported.value | {"strategy": strategy.value}
+    return _json_text(f"the iteration {iteration_id!r}", value, version, iteration=value, strategy=strategy.value)
 
 
 def _strategy_text(strategy: Exported, version: Version) -> str:
-    return _json_text(f"the strategy {strategy.stored['strategy_id']!r}", strategy.value, version, strategy)
+    what = f"the strategy {strategy.stored['strategy_id']!r}"
+    return _json_text(what, strategy.value, version, strategy=strategy.value)
 
 
-def _json_text(what: str, value: dict[str, Any], version: Version, *parts: Exported) -> str:
+def _json_text(what: str, value: dict[str, Any], version: Version, **kinds: dict[str, Any]) -> str:
     """Return what the import will read; what it would refuse is not written in the first place."""
-    needed = newer_of(version, *(part.version for part in parts))
+    needed = newer_of(version, *(oldest_with_room(kind, told) for kind, told in kinds.items()))
     if needed is not version:
         raise _NoRoomError(needed)
     try:

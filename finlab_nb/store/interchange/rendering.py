@@ -24,7 +24,7 @@ from finlab_nb.store.interchange.codec import (
     iteration_of_fields,
     strategy_of_fields,
 )
-from finlab_nb.store.interchange.versions import NEWEST, V1_3, Version, newer_of, oldest_with_room
+from finlab_nb.store.interchange.versions import NEWEST
 
 _ROW: Final = "SELECT rowid FROM {table} WHERE {key} = ?"
 FROM_CURVE: Final = "periods_per_year"  # which follows from the curve unless it is told
@@ -41,7 +41,6 @@ class Exported(NamedTuple):
     """A stored strategy, or a stored iteration without its strategy."""
 
     value: dict[str, Any]  # JSON
-    version: Version  # the oldest one that has room for it
     record: Any  # the Strategy or Iteration that the rules make of it
     stored: dict[str, Any]  # by field
     refused: frozenset[str]  # the fields that the rules refuse, where the record has something neutral
@@ -75,10 +74,9 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
     exported = _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
     places = {str(row[0]): str(place) for place, row in enumerate(rows["suggestions"])}
     times = changes.with_suggestions(changes.known(connection, iteration_id), places)
-    if not times:
-        return exported
-    told = exported.value | {"changes": changes.written(times)}
-    return exported._replace(value=told, version=newer_of(exported.version, V1_3))
+    if times:
+        exported.value["changes"] = changes.written(times)
+    return exported
 
 
 def _tell_links(suggestions: list[_Fields]) -> None:
@@ -116,7 +114,7 @@ def _exported(
         told, made = known, _made(build, known)
     # Equal numbers are of one type too: a column for fractions holds no whole numbers, nor the other way round.
     if made is not None and made[1] == stored and not also:
-        return Exported(told, oldest_with_room(kind, told), made[0], stored, frozenset())
+        return Exported(told, made[0], stored, frozenset())
     names = [name for name in value if name != "iteration_id"]
     refused: frozenset[str] = frozenset()
     if made is None:
@@ -131,7 +129,7 @@ def _exported(
     rest = build(told | {name: neutral.get(name) for name in marked})[1]  # in which nothing follows from these
     marked += [name for name in names if name not in marked and rest[name] != stored[name]]
     told |= dict.fromkeys(marked) | {"as_stored": {name: as_stored.written(name, stored[name]) for name in marked}}
-    return Exported(told, oldest_with_room(kind, told), record, stored, refused - {"strategy_id"})
+    return Exported(told, record, stored, refused - {"strategy_id"})
 
 
 def _made(build: _Build, told: _Fields) -> _Made | None:
@@ -150,11 +148,9 @@ def _strategy(told: _Fields) -> _Made:
 
 def _iteration(told: _Fields) -> _Made:
     record, applied = iteration_of_fields("", told, NEWEST)
-    for text in (record.parameters, *(one.learning_references for one in record.suggestions)):
+    references, extras = [one.learning_references for one in record.suggestions], [one[_EXTRA] for one in record.trades]
+    for text in (record.parameters, *references, *extras):
         _refuse_if_nested_too_deeply(text)
-    for trade in record.trades:
-        if trade[_EXTRA] is not None:
-            _refuse_if_nested_too_deeply(trade[_EXTRA])
     made = {name: getattr(record, name) for name in loading.ITERATION_FIELDS}
     made |= {table: list(rows) for table, rows in saving.rows_of(record) if table in NEWEST.rows}
     made |= {"starred": int(record.starred), "archived": int(record.archived)}
