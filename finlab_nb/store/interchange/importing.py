@@ -146,10 +146,10 @@ class _Storing:
 
     def _store_strategies(self, unwanted: set[str]) -> None:
         leading_back = []
-        for entry, given in self.staging.strategies_parents_first():
-            key = given.record.strategy_id
+        for key in self.staging.parents_first:
             if key in unwanted:
                 continue
+            entry, given = self.staging.strategies[key], self.staging.strategy(key)
             known = _exists(self.connection, _STRATEGY_EXISTS, key)
             if known and not self.copy:
                 if not entry.made:
@@ -185,30 +185,29 @@ class _Storing:
         )
 
     def _parent_in_store(self, parent: str | None) -> str | None:
-        return parent if parent is not None and _exists(self.connection, _STRATEGY_EXISTS, parent) else None
+        return parent if _exists(self.connection, _STRATEGY_EXISTS, parent) else None
 
     def _parent(self, path: str, parent: str | None) -> str | None:
         """Return the id that the parent has in the store; one that is nowhere to be found is left out."""
-        if parent is None or parent in self.strategy_ids:
-            return None if parent is None else self.strategy_ids[parent]
-        if _exists(self.connection, _STRATEGY_EXISTS, parent):
-            return parent
-        _log.warning(
-            "%s.parent_strategy_id is %s, which is neither in the file nor in the store; the strategy is stored "
-            "without a parent",
-            path,
-            shown(parent),
-        )
-        return None
+        if parent in self.strategy_ids:
+            return self.strategy_ids[parent]
+        found = self._parent_in_store(parent)
+        if found != parent:
+            _log.warning(
+                "%s.parent_strategy_id is %s, which is neither in the file nor in the store; the strategy is stored "
+                "without a parent",
+                path,
+                shown(parent),
+            )
+        return found
 
     def _store_iteration(self, key: str) -> None:
         entry, iteration = self.staging.iterations[key], self.staging.iteration(key)
         own, marked = new_id() if self.copy else key, dict(iteration.as_stored)
         strategy_id = self.strategy_ids[entry.strategy_id]
-        stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id)
         number = saving.free_number(self.connection, strategy_id, entry.number)
+        stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id, iteration_number=number)
         if number != entry.number:
-            stored = replace(stored, iteration_number=number)
             marked.pop("iteration_number", None)
         with _named(f"{entry.path}."):
             saving.insert_iteration(self.connection, stored, marked)
@@ -230,10 +229,8 @@ class _Storing:
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
         for key, suggestion_id, applied in self.links:
-            target = self.iteration_ids.get(applied)
-            if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
-                target = applied
-            if target is not None:
+            target = self.iteration_ids.get(applied) if self.copy else applied
+            if _exists(self.connection, _ITERATION_EXISTS, target):
                 is_new = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
                 if is_new and key in self.known:
                     self.changed[key]["suggestions"] = None
@@ -282,7 +279,7 @@ def _named(path: str) -> Iterator[None]:
         raise ValueError(f"{path}as_stored cannot be stored: {error}") from error
 
 
-def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
+def _exists(connection: sqlite3.Connection, question: str, key: str | None) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 
