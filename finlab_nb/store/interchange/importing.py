@@ -13,7 +13,7 @@ from typing import Final
 
 from finlab_nb.errors import BadDataWarning, StrategyNotFoundError, warn
 from finlab_nb.records import arguments, new_id
-from finlab_nb.records.tables import TABLES
+from finlab_nb.records.tables import STRATEGIES, TABLES
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, saving
 from finlab_nb.store.broken_text import fetched
@@ -32,7 +32,6 @@ from finlab_nb.store.spool import Spool
 _MODES: Final = ("copy", "merge")
 _DELETED: Final = ("apply", "keep", "revive")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
-_ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
 _SHOWN: Final = (
     "SELECT name, iteration_number FROM iterations JOIN strategies USING (strategy_id) WHERE iteration_id = ?"
@@ -81,7 +80,7 @@ def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progre
     same: set[str] = set()
     with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
         for key in staging.iterations:
-            if _exists(connection, _ITERATION_EXISTS, key):
+            if _exists(connection, merging.ITERATION_EXISTS, key):
                 _refuse_if_iteration_differs(connection, staging, key)
                 same.add(key)
             bar.update()
@@ -110,7 +109,7 @@ class _Storing:
             return
         has_times = newer_of(self.staging.version, V1_3) is self.staging.version
         for key in self.staging.iterations:
-            if _exists(self.connection, _ITERATION_EXISTS, key):
+            if _exists(self.connection, merging.ITERATION_EXISTS, key):
                 if key not in same:
                     _refuse_if_iteration_differs(self.connection, self.staging, key)
                 self.known.add(key)
@@ -170,7 +169,7 @@ class _Storing:
             with _named(f"{entry.path}."):
                 saving.insert_strategy(self.connection, stored, marked)
             if given.as_stored:
-                self._count_broken("strategies", stored.strategy_id)
+                self.broken.update(check.broken_values(self.connection, STRATEGIES, stored.strategy_id))
         for path, given in leading_back:
             parent = self._parent(path, given.as_stored["parent_strategy_id"])
             self.connection.execute(_LINK_STRATEGY, (parent, self.strategy_ids[given.record.strategy_id]))
@@ -212,7 +211,7 @@ class _Storing:
         with _named(f"{entry.path}."):
             saving.insert_iteration(self.connection, stored, marked)
         for table in {name if name in TABLES else "iterations" for name in marked}:
-            self._count_broken(table, own)
+            self.broken.update(check.broken_values(self.connection, TABLES[table], own))
         numbers = self._arrived(key, own, iteration)
         if not self.copy:
             times = merging.times_in_store(iteration, numbers)
@@ -230,13 +229,10 @@ class _Storing:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
         for key, suggestion_id, applied in self.links:
             target = self.iteration_ids.get(applied) if self.copy else applied
-            if _exists(self.connection, _ITERATION_EXISTS, target):
+            if _exists(self.connection, merging.ITERATION_EXISTS, target):
                 is_new = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
                 if is_new and key in self.known:
                     self.changed[key]["suggestions"] = None
-
-    def _count_broken(self, table: str, owner: str) -> None:
-        self.broken.update(check.broken_values(self.connection, TABLES[table], owner))
 
     def warn(self) -> None:
         """Warn of values that were stored though they break a rule."""
