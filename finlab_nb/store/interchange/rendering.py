@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from finlab_nb.errors import StorageError
-from finlab_nb.records.tables import TRADE_FIELDS
+from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TRADE_FIELDS, Table
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
 from finlab_nb.store.interchange import as_stored, changes
@@ -26,7 +26,7 @@ from finlab_nb.store.interchange.codec import (
 )
 from finlab_nb.store.interchange.versions import NEWEST
 
-_ROW: Final = "SELECT rowid FROM {table} WHERE {key} = ?"
+_ROW: Final = "SELECT rowid FROM {} WHERE {} = ?"
 FROM_CURVE: Final = "periods_per_year"  # which follows from the curve unless it is told
 _EXTRA: Final = TRADE_FIELDS.index("extra")
 _LEVELS_AT_MOST: Final = 200  # how many more Python would take depends on its version and on who calls
@@ -50,8 +50,8 @@ def exported_strategy(connection: sqlite3.Connection, strategy_id: str, *, leads
     """Return a stored strategy in the form of the export; `leads_back` if its parents lead back to it."""
     row = loading.strategy_row(connection, strategy_id)
     value = loading.strategy_of(row, warn=False)
-    for name in ("strategy_id", "parent_strategy_id"):
-        _refuse_if_no_id(connection, "strategies", "strategy_id", strategy_id, name, value[name])
+    for name in as_stored.IDS:
+        _refuse_if_no_id(connection, STRATEGIES, strategy_id, name, value[name])
     stored = dict(zip(loading.STRATEGY_FIELDS, row, strict=True))
     return _exported(
         "strategy", value, stored, _strategy, NEUTRAL_STRATEGY, {"parent_strategy_id"} if leads_back else ()
@@ -64,7 +64,7 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
     trades = rows["trades"]
     value = loading.iteration_of(rows | {"trades": []}, warn=False)
     value["trades"] = loading.trades_of(iteration_id, *as_stored.told_columns("trades", trades), warn=False)
-    _refuse_if_no_id(connection, "iterations", "iteration_id", iteration_id, "strategy_id", value["strategy_id"])
+    _refuse_if_no_id(connection, ITERATIONS, iteration_id, "strategy_id", value["strategy_id"])
     for name, number in value["extra_metrics"].items():
         if isinstance(number, float) and math.isinf(number):
             value["extra_metrics"][name] = "Infinity" if number > 0 else "-Infinity"
@@ -89,13 +89,12 @@ def _tell_links(suggestions: list[_Fields]) -> None:
             del one["applied_iteration_ids"]
 
 
-def _refuse_if_no_id(
-    connection: sqlite3.Connection, table: str, key: str, row_id: str, name: str, value: object
-) -> None:
+def _refuse_if_no_id(connection: sqlite3.Connection, table: Table, key: str, name: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        (row,) = connection.execute(_ROW.format(table=table, key=key), (row_id,)).fetchone()
+        (row,) = connection.execute(_ROW.format(table.name, table.names[0]), (key,)).fetchone()
         raise StorageError(
-            f"row {row} of {table} cannot be exported: its {name} is {shown(value)}, and an id must be text in UTF-8"
+            f"row {row} of {table.name} cannot be exported: its {name} is {shown(value)}, "
+            "and an id must be text in UTF-8"
         )
 
 
