@@ -37,7 +37,7 @@ ROW_COLUMNS: Final = {
 # What rows of suggestions have behind their columns: the first iteration that applied it, and all where there are more.
 LINKS: Final = ("applied_iteration_id", "applied_iteration_ids")
 ROW_COLUMNS["suggestions"] += LINKS
-_INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
+INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DECODED: Final[Mapping[str, Callable[[bytes], Any]]] = {"blob": bytes, "text": decoded}
 
 
@@ -97,8 +97,7 @@ def taken(path: str, kind: str, given: dict[str, Any], reading: Reading) -> dict
     here = f"{path}.as_stored"
     if not isinstance(marked, dict):
         raise ValueError(f"{here} is {shown(marked)}; it must be an object")
-    fields = reading.version.fields(kind)
-    allowed = [name for name in fields.names if name in COLUMNS[kind] or (kind == "iteration" and name in ROW_COLUMNS)]
+    allowed = fields(kind, reading.version)
     found = {}
     for name, value in marked.items():
         if name not in allowed:
@@ -168,7 +167,7 @@ def _tagged(path: str, value: dict[str, Any]) -> Any:
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"{path}.base64 is no base64 ({error})") from error
     if value.keys() == {"type", "value"} and kind == "real" and value["value"] in ("Infinity", "-Infinity"):
-        return _INFINITIES[value["value"]]
+        return INFINITIES[value["value"]]
     raise ValueError(
         f'{path} is {shown(value)}; it must be {{"type": "blob" or "text", "base64": ...}} or '
         '{"type": "real", "value": "Infinity" or "-Infinity"}'
