@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ def export_results(
         version = V1_3 if deleted else _least_version(connection, ids)
         while True:
             try:
-                _write_file(connection, target, ids, deleted, family, version, bar)
+                _write_file(target, ids, deleted, family, version, bar)
             except _NoRoomError as error:
                 bar.update(-bar.n)
                 version = error.needed
@@ -76,13 +76,7 @@ def _least_version(connection: sqlite3.Connection, iteration_ids: Iterable[str])
 
 
 def _write_file(
-    connection: sqlite3.Connection,
-    target: Path,
-    ids: Sequence[str],
-    deleted: Mapping[str, str],
-    family: _Family,
-    version: Version,
-    bar: ProgressBar,
+    target: Path, ids: Sequence[str], deleted: Mapping[str, str], family: _Family, version: Version, bar: ProgressBar
 ) -> None:
     with replacing(target) as write:
         write(f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n'.encode())
@@ -90,11 +84,9 @@ def _write_file(
         if deleted:
             write(f'"deleted": {json.dumps(deleted, ensure_ascii=False)},\n'.encode())
         if family.ancestors:
-            strategies = (family.strategy(connection, one) for one in family.ancestors)
-            _write_list(write, "strategies", (_strategy_text(one, version) for one in strategies))
+            _write_list(write, "strategies", (_strategy_text(one, family, version) for one in family.ancestors))
             write(b",\n")
-        iterations = (_iteration_text(connection, one, family, version) for one in ids)
-        _write_list(write, "iterations", iterations, bar)
+        _write_list(write, "iterations", (_iteration_text(one, family, version) for one in ids), bar)
         write(b"\n}\n")
 
 
@@ -115,15 +107,18 @@ class _Family:
 
     Attributes
     ----------
+    connection
+        Where they are read.
     ancestors
         Those that are not a strategy of one of the iterations.
     leading_back
         Those that are their own ancestors.
     """
 
+    connection: sqlite3.Connection
     ancestors: list[str]
     leading_back: set[str]
-    _last: tuple[str, Exported] | None = field(default=None)
+    _last: tuple[str, Exported] | None = None
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> _Family:
@@ -143,13 +138,13 @@ class _Family:
                     break
                 ((parents[ancestor],),) = rows
                 ancestor = parents[ancestor]
-        return cls([one for one in parents if one not in own], _leading_back(parents))
+        return cls(connection, [one for one in parents if one not in own], _leading_back(parents))
 
-    def strategy(self, connection: sqlite3.Connection, strategy_id: str) -> Exported:
+    def strategy(self, strategy_id: str) -> Exported:
         """Return a strategy in the form of the export; most iterations have that of the one before."""
         if self._last is None or self._last[0] != strategy_id:
             leads_back = strategy_id in self.leading_back
-            self._last = strategy_id, exported_strategy(connection, strategy_id, leads_back=leads_back)
+            self._last = strategy_id, exported_strategy(self.connection, strategy_id, leads_back=leads_back)
         return self._last[1]
 
 
@@ -165,22 +160,22 @@ def _leading_back(parents: Mapping[str, str | None]) -> set[str]:
     return parents.keys() - childless
 
 
-def _iteration_text(connection: sqlite3.Connection, iteration_id: str, family: _Family, version: Version) -> str:
-    exported = exported_iteration(connection, iteration_id)
+def _iteration_text(iteration_id: str, family: _Family, version: Version) -> str:
+    exported = exported_iteration(family.connection, iteration_id)
     try:
-        strategy = family.strategy(connection, exported.stored["strategy_id"])
+        strategy = family.strategy(exported.stored["strategy_id"]).value
     except StrategyNotFoundError as error:
         raise StrategyNotFoundError(
             f"the iteration {iteration_id!r} cannot be exported: {error}; another program has removed it, and "
             "store.check() lists what refers to nothing"
         ) from error
-    value = exported.value | {"strategy": strategy.value}
-    return _json_text(f"the iteration {iteration_id!r}", value, version, iteration=value, strategy=strategy.value)
+    value = exported.value | {"strategy": strategy}
+    return _json_text(f"the iteration {iteration_id!r}", value, version, iteration=value, strategy=strategy)
 
 
-def _strategy_text(strategy: Exported, version: Version) -> str:
-    what = f"the strategy {strategy.stored['strategy_id']!r}"
-    return _json_text(what, strategy.value, version, strategy=strategy.value)
+def _strategy_text(strategy_id: str, family: _Family, version: Version) -> str:
+    value = family.strategy(strategy_id).value
+    return _json_text(f"the strategy {strategy_id!r}", value, version, strategy=value)
 
 
 def _json_text(what: str, value: dict[str, Any], version: Version, **kinds: dict[str, Any]) -> str:
