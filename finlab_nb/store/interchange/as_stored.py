@@ -43,8 +43,7 @@ _DECODED: Final[Mapping[str, Callable[[bytes], Any]]] = {"blob": bytes, "text": 
 
 def fields(kind: str, version: Version) -> tuple[str, ...]:
     """Return the fields of a strategy or an iteration that can be carried as they are stored."""
-    tables = ROW_COLUMNS if kind == "iteration" else {}
-    return tuple(name for name in version.fields(kind).names if name in COLUMNS[kind] or name in tables)
+    return tuple(name for name in version.fields(kind).names if name in COLUMNS[kind] or name in ROW_COLUMNS)
 
 
 # To JSON ------------------------------------------------------------------------------------------------------------
