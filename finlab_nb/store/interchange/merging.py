@@ -12,7 +12,7 @@ from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
 from finlab_nb.store import deleting, saving
-from finlab_nb.store.broken_text import BrokenText, fetched
+from finlab_nb.store.broken_text import BrokenText, Row, fetched
 from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.changes import ITEMISED, Times
 from finlab_nb.store.interchange.codec import ImportedIteration
@@ -123,11 +123,9 @@ def _given(iteration: ImportedIteration, numbers: Iterable[int]) -> _Values:
     return values | {("suggestion", str(number)): row[-1] for number, row in zip(numbers, rows, strict=True)}
 
 
-def _suggestion_rows(iteration: ImportedIteration) -> list[tuple[Any, ...]]:
+def _suggestion_rows(iteration: ImportedIteration) -> list[Row]:
     """Return rows of suggestions, from the priority to the status."""
-    found: list[tuple[Any, ...]] = iteration.as_stored.get(
-        "suggestions", [astuple(one) for one in iteration.record.suggestions]
-    )
+    found: list[Row] = iteration.as_stored.get("suggestions", [astuple(one) for one in iteration.record.suggestions])
     return found
 
 
