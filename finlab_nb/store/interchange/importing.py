@@ -24,7 +24,6 @@ from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.report import ImportedIds, Outcome
 from finlab_nb.store.interchange.staging import Staging
-from finlab_nb.store.interchange.versions import V1_3, newer_of
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
 from finlab_nb.store.spool import Spool
@@ -107,7 +106,7 @@ class _Storing:
         """Merge what the store has already, and decide what is deleted because it was elsewhere."""
         if self.copy:
             return
-        has_times = newer_of(self.staging.version, V1_3) is self.staging.version
+        has_times = "changes" in self.staging.version.iteration.names
         for key in self.staging.iterations:
             if _exists(self.connection, merging.ITERATION_EXISTS, key):
                 if key not in same:
@@ -179,9 +178,8 @@ class _Storing:
         parent = given.as_stored.get("parent_strategy_id", given.record.parent_strategy_id)
         if parent not in self.staging.strategies:
             parent = self._parent(path, parent)
-        refuse_if_strategy_differs(
-            path, given, stored, (parent, self._parent_in_store(stored.stored["parent_strategy_id"]))
-        )
+        parent_in_store = self._parent_in_store(stored.stored["parent_strategy_id"])
+        refuse_if_strategy_differs(path, given, stored, (parent, parent_in_store))
 
     def _parent_in_store(self, parent: str | None) -> str | None:
         return parent if _exists(self.connection, _STRATEGY_EXISTS, parent) else None
