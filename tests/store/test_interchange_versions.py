@@ -20,7 +20,7 @@ import pytest
 
 import finlab_nb as fl
 from finlab_nb.records.tables import NUMBER, TABLES, TRADE_FIELDS, Column, Table
-from finlab_nb.store.interchange import json_schema, rendering, versions
+from finlab_nb.store.interchange import as_stored, json_schema, rendering, versions
 from finlab_nb.store.interchange.versions import NEWEST, OLDEST, ORIGINAL, V1_0, V1_1, V1_2, VERSIONS, Version, newer_of
 
 DATA = Path(__file__).parents[1] / "data"
@@ -630,36 +630,90 @@ DEFINITIONS = {
 }
 
 
-def test_the_published_schema_of_1_0_has_the_fields_of_the_table_of_versions() -> None:
-    schema = json_schema(V1_0)
-    assert set(schema["properties"]) == set(V1_0.heading.names)
-    assert set(schema["required"]) == set(V1_0.heading.required)
+def rule_of(definition: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what a schema asks of an ordinary field; if it may be carried as stored, that is asked of the others."""
+    told = definition["properties"][name]
+    if told is True:
+        [told] = [one["else"]["properties"][name] for one in definition["allOf"] if name in one["else"]["properties"]]
+    return told
+
+
+def strict_rule_of(definition: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what a schema asks of a field beside a `strategy`."""
+    found: dict[str, Any] = definition["then"]["properties"].get(name, {})
+    for one in definition.get("allOf", ()):
+        found = found or one["else"].get("then", {"properties": {}})["properties"].get(name, {})
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda one: one.name)
+def test_the_published_schema_has_the_fields_of_the_table_of_versions(version: Version) -> None:
+    schema = json_schema(version)
+    assert schema["$id"].endswith(f":{version.name}")
+    assert schema["properties"]["format_version"] == {"const": version.name}
+    assert set(schema["properties"]) == set(version.heading.names)
+    assert set(schema["required"]) == set(version.heading.required)
     for table, name in DEFINITIONS.items():
-        definition, fields = schema["$defs"][name], V1_0.fields(FIELDS_OF.get(table, table))
+        definition, fields = schema["$defs"][name], version.fields(FIELDS_OF.get(table, table))
         assert set(definition["properties"]) == {*fields.names, *fields.passed_over}, name
+        assert definition["additionalProperties"] is False
         original = ORIGINAL.fields(FIELDS_OF.get(table, table))
         assert set(definition["required"]) == set(original.required), name
-        strict = definition.get("then", {})
         if table == "iterations":
-            assert {*definition["required"], *strict["required"], "strategy"} == set(fields.required)
-            assert strict["properties"]["metrics"]["required"] == list(V1_0.rows["metrics"].required)
-            assert strict["properties"]["suggestions"]["items"]["required"] == list(V1_0.rows["suggestions"].required)
+            assert {*definition["required"], *definition["then"]["required"], "strategy"} == set(fields.required)
+            for rows, required in (("metrics", V1_0.rows["metrics"]), ("suggestions", V1_0.rows["suggestions"])):
+                strict = strict_rule_of(definition, rows)
+                assert strict.get("items", strict)["required"] == list(required.required)
 
 
-def test_the_published_schema_of_1_0_says_what_the_rules_say() -> None:
-    schema = json_schema(V1_0)
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda one: one.name)
+def test_the_published_schema_lets_what_the_version_has_be_carried_as_stored(version: Version) -> None:
+    definitions = json_schema(version)["$defs"]
+    for kind in ("strategy", "iteration"):
+        if "as_stored" not in version.fields(kind).names:
+            assert "as_stored" not in definitions[kind]["properties"]
+            continue
+        carried = definitions[kind]["properties"]["as_stored"]
+        assert tuple(carried["properties"]) == as_stored.fields(kind, version)
+        assert carried["additionalProperties"] is False
+        for name in set(carried["properties"]) & set(version.rows):
+            row, fields = carried["properties"][name]["items"], version.rows[name]
+            assert set(row["properties"]) == {*fields.names, *fields.passed_over}
+            assert row["required"] == list(fields.required)
+            assert row["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda one: one.name)
+def test_the_published_schema_says_what_the_rules_say(version: Version) -> None:
+    schema = json_schema(version)
     for table, name in DEFINITIONS.items():
+        fields = version.fields(FIELDS_OF.get(table, table))
         for column in TABLES[table].columns:
-            if column.name not in V1_0.fields(FIELDS_OF.get(table, table)).names:
+            if column.name not in fields.names:
                 continue  # of a later version
-            told = schema["$defs"][name]["properties"][column.name]
+            told = rule_of(schema["$defs"][name], column.name)
             if column.rule.words:
                 assert told["enum"] == list(column.rule.words), column
                 continue
             types = told["type"] if isinstance(told["type"], list) else [told["type"]]
             assert types[0] == TYPES[column.rule.kind], column
+            if column.name in fields.optional:
+                assert "null" in types, column
+                continue
             if column.name not in ("parameters", "starred", "archived"):  # may lack in files of the original layer
                 assert ("null" in types) is (column.nullable and not column.required), column
+
+
+@pytest.mark.parametrize("version", VERSIONS[2:], ids=lambda one: one.name)
+def test_the_published_schema_has_the_bounds_of_the_columns_that_were_added(version: Version) -> None:
+    bounds = {">=": "minimum", "<=": "maximum", ">": "exclusiveMinimum"}
+    for table, name in DEFINITIONS.items():
+        for column in TABLES[table].columns:
+            if column.name in version.fields(FIELDS_OF.get(table, table)).optional:
+                told = rule_of(json_schema(version)["$defs"][name], column.name)
+                found = {sign: told[word] for sign, word in bounds.items() if word in told}
+                assert found == dict(column.rule.bounds), column
+                assert (told.get("minLength") == 1) is (not column.rule.blank), column
 
 
 # What is read -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Export and import of iterations: JSON that takes an iteration from one store to another without loss.
 
-Which fields each version of the format has is told in `versions`, and `json_schema` describes them in JSON Schema; that
-of 1.0 is export_format_1_0.json beside this module. In both directions one iteration at a time is in memory.
+Which fields each version of the format has is told in `versions`, and by export_format_1_0.json and so on in JSON
+Schema. In both directions one iteration at a time is in memory.
 """
 
 from finlab_nb.store.interchange.exporting import export_results

@@ -37,14 +37,13 @@ ROW_COLUMNS: Final = {
 # What rows of suggestions have behind their columns: the first iteration that applied it, and all where there are more.
 LINKS: Final = ("applied_iteration_id", "applied_iteration_ids")
 ROW_COLUMNS["suggestions"] += LINKS
-_INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
+INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DECODED: Final[Mapping[str, Callable[[bytes], Any]]] = {"blob": bytes, "text": decoded}
 
 
 def fields(kind: str, version: Version) -> tuple[str, ...]:
     """Return the fields of a strategy or an iteration that can be carried as they are stored."""
-    tables = ROW_COLUMNS if kind == "iteration" else {}
-    return tuple(name for name in version.fields(kind).names if name in COLUMNS[kind] or name in tables)
+    return tuple(name for name in version.fields(kind).names if name in COLUMNS[kind] or name in ROW_COLUMNS)
 
 
 # To JSON ------------------------------------------------------------------------------------------------------------
@@ -97,8 +96,7 @@ def taken(path: str, kind: str, given: dict[str, Any], reading: Reading) -> dict
     here = f"{path}.as_stored"
     if not isinstance(marked, dict):
         raise ValueError(f"{here} is {shown(marked)}; it must be an object")
-    fields = reading.version.fields(kind)
-    allowed = [name for name in fields.names if name in COLUMNS[kind] or (kind == "iteration" and name in ROW_COLUMNS)]
+    allowed = fields(kind, reading.version)
     found = {}
     for name, value in marked.items():
         if name not in allowed:
@@ -168,7 +166,7 @@ def _tagged(path: str, value: dict[str, Any]) -> Any:
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"{path}.base64 is no base64 ({error})") from error
     if value.keys() == {"type", "value"} and kind == "real" and value["value"] in ("Infinity", "-Infinity"):
-        return _INFINITIES[value["value"]]
+        return INFINITIES[value["value"]]
     raise ValueError(
         f'{path} is {shown(value)}; it must be {{"type": "blob" or "text", "base64": ...}} or '
         '{"type": "real", "value": "Infinity" or "-Infinity"}'

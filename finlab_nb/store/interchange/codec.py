@@ -24,7 +24,6 @@ _KINDS: Final[Mapping[str, type]] = {
 }
 _Record = TypeVar("_Record", Strategy, Iteration)
 
-_INFINITIES: Final = {"Infinity": math.inf, "-Infinity": -math.inf}
 # What a record has where the stored value is carried as it is.
 NEUTRAL_STRATEGY: Final[Mapping[str, Any]] = {
     "strategy_id": "none",
@@ -175,7 +174,8 @@ def _numbers_of(path: str, metrics: Mapping[str, object]) -> dict[str, object]:
                 f"{path}.extra_metrics.{shown(name)} does not fit a 64-bit float; "
                 'infinity is the text "Infinity" or "-Infinity"'
             )
-    return {name: _INFINITIES.get(value, value) if isinstance(value, str) else value for name, value in metrics.items()}
+    given = as_stored.INFINITIES
+    return {name: given.get(value, value) if isinstance(value, str) else value for name, value in metrics.items()}
 
 
 def _applied(path: str, suggestion: Mapping[str, Any]) -> Sequence[str]:

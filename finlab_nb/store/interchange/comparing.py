@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from finlab_nb.records import METRICS, PRIORITIES, Iteration, Strategy
+from finlab_nb.records.tables import ITERATIONS
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row
 from finlab_nb.store.interchange.as_stored import ROW_COLUMNS
@@ -20,15 +21,6 @@ from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrateg
 from finlab_nb.store.interchange.rendering import Exported
 from finlab_nb.store.interchange.versions import V1_2, Version, newer_of
 
-_ITERATION_FIELDS: Final = (
-    "strategy_id",
-    "code",
-    "timestamp",
-    "initial_capital",
-    "timezone",
-    "periods_per_year",
-    "currency",
-)
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
 _WRITTEN_AFTERWARDS: Final = ROW_COLUMNS["suggestions"].index("status")  # and all behind it
@@ -36,6 +28,7 @@ _NOT_COMPARED: Final = {
     *("iteration_number", "note", "starred", "archived", "tags", "changed_at"),
     "parent_strategy_id",
 }
+_ITERATION_FIELDS: Final = ITERATIONS.names_without("iteration_id", "parameters", *_NOT_COMPARED)
 _SAME: Final = 1e-9  # relative
 _ABSENT: Final = object()
 

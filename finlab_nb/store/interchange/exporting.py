@@ -6,8 +6,9 @@ import itertools
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ def export_results(
         version = V1_3 if deleted else _least_version(connection, ids)
         while True:
             try:
-                _write_file(connection, target, ids, deleted, family, version, bar)
+                _write_file(target, ids, deleted, family, version, bar)
             except _NoRoomError as error:
                 bar.update(-bar.n)
                 version = error.needed
@@ -75,29 +76,18 @@ def _least_version(connection: sqlite3.Connection, iteration_ids: Iterable[str])
 
 
 def _write_file(
-    connection: sqlite3.Connection,
-    target: Path,
-    ids: Sequence[str],
-    deleted: Mapping[str, str],
-    family: _Family,
-    version: Version,
-    bar: ProgressBar,
+    target: Path, ids: Sequence[str], deleted: Mapping[str, str], family: _Family, version: Version, bar: ProgressBar
 ) -> None:
     with replacing(target) as write:
-        write(_heading(version, len(ids)).encode())
+        write(f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n'.encode())
+        write(f'"iteration_count": {len(ids)},\n'.encode())
         if deleted:
             write(f'"deleted": {json.dumps(deleted, ensure_ascii=False)},\n'.encode())
         if family.ancestors:
-            strategies = (family.strategy(connection, one) for one in family.ancestors)
-            _write_list(write, "strategies", (_strategy_text(one, version) for one in strategies))
+            _write_list(write, "strategies", (_strategy_text(one, family, version) for one in family.ancestors))
             write(b",\n")
-        iterations = (_iteration_text(connection, one, family, version) for one in ids)
-        _write_list(write, "iterations", iterations, bar)
+        _write_list(write, "iterations", (_iteration_text(one, family, version) for one in ids), bar)
         write(b"\n}\n")
-
-
-def _heading(version: Version, count: int) -> str:
-    return f'{{\n"export_timestamp": "{now()}",\n"format_version": "{version.name}",\n"iteration_count": {count},\n'
 
 
 def _write_list(write: Write, name: str, items: Iterable[str], bar: ProgressBar | None = None) -> None:
@@ -117,15 +107,18 @@ class _Family:
 
     Attributes
     ----------
+    connection
+        Where they are read.
     ancestors
         Those that are not a strategy of one of the iterations.
     leading_back
         Those that are their own ancestors.
     """
 
+    connection: sqlite3.Connection
     ancestors: list[str]
-    leading_back: set[str | None]
-    _last: tuple[str, Exported] | None = field(default=None)
+    leading_back: set[str]
+    _last: tuple[str, Exported] | None = None
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, iteration_ids: Iterable[str]) -> _Family:
@@ -136,66 +129,58 @@ class _Family:
             if not rows:
                 raise IterationNotFoundError(f"iteration_id is {iteration_id!r}; no iteration has this id")
             own[rows[0][0]] = None
-        parents: dict[str | None, str | None] = {}
+        parents: dict[str, str | None] = {}
         for strategy_id in own:
             ancestor: str | None = strategy_id
             while ancestor is not None and ancestor not in parents:
                 rows = fetched(connection, _PARENT_OF_STRATEGY, (ancestor,))
                 if not rows:  # another program has removed it
                     break
-                ((parent,),) = rows
-                parents[ancestor] = parent
-                ancestor = parent
-        return cls([one for one in parents if one is not None and one not in own], _leading_back(parents))
+                ((parents[ancestor],),) = rows
+                ancestor = parents[ancestor]
+        return cls(connection, [one for one in parents if one not in own], _leading_back(parents))
 
-    def strategy(self, connection: sqlite3.Connection, strategy_id: str) -> Exported:
+    def strategy(self, strategy_id: str) -> Exported:
         """Return a strategy in the form of the export; most iterations have that of the one before."""
         if self._last is None or self._last[0] != strategy_id:
             leads_back = strategy_id in self.leading_back
-            self._last = strategy_id, exported_strategy(connection, strategy_id, leads_back=leads_back)
+            self._last = strategy_id, exported_strategy(self.connection, strategy_id, leads_back=leads_back)
         return self._last[1]
 
 
-def _leading_back(parents: Mapping[str | None, str | None]) -> set[str | None]:
-    """Return the strategies that are their own ancestors."""
-    found: set[str | None] = set()
-    done: set[str | None] = set()
-    for strategy_id in parents:
-        line: dict[str | None, None] = {}
-        ancestor = strategy_id
-        while ancestor in parents and ancestor not in done and ancestor not in line:
-            line[ancestor] = None
-            ancestor = parents[ancestor]
-        if ancestor in line:
-            ordered = list(line)
-            found.update(ordered[ordered.index(ancestor) :])
-        done.update(line)
-    return found
+def _leading_back(parents: Mapping[str, str | None]) -> set[str]:
+    """Return the strategies that are their own ancestors: who is left when the childless go, again and again."""
+    children = Counter(parents.values())
+    childless = [one for one in parents if not children[one]]
+    for one in childless:  # which grows
+        parent = parents[one]
+        children[parent] -= 1
+        if parent is not None and parent in parents and not children[parent]:
+            childless.append(parent)
+    return parents.keys() - childless
 
 
-def _iteration_text(connection: sqlite3.Connection, iteration_id: str, family: _Family, version: Version) -> str:
-    exported = exported_iteration(connection, iteration_id)
+def _iteration_text(iteration_id: str, family: _Family, version: Version) -> str:
+    exported = exported_iteration(family.connection, iteration_id)
     try:
-        strategy = family.strategy(connection, exported.stored["strategy_id"])
+        strategy = family.strategy(exported.stored["strategy_id"]).value
     except StrategyNotFoundError as error:
         raise StrategyNotFoundError(
             f"the iteration {iteration_id!r} cannot be exported: {error}; another program has removed it, and "
             "store.check() lists what refers to nothing"
         ) from error
-    marked = exported.value.get("as_stored")
-    value = {name: item for name, item in exported.value.items() if name != "as_stored"} | {"strategy": strategy.value}
-    if marked is not None:
-        value["as_stored"] = marked
-    return _json_text(f"the iteration {iteration_id!r}", value, version, exported, strategy)
+    value = exported.value | {"strategy": strategy}
+    return _json_text(f"the iteration {iteration_id!r}", value, version, iteration=value, strategy=strategy)
 
 
-def _strategy_text(strategy: Exported, version: Version) -> str:
-    return _json_text(f"the strategy {strategy.stored['strategy_id']!r}", strategy.value, version, strategy)
+def _strategy_text(strategy_id: str, family: _Family, version: Version) -> str:
+    value = family.strategy(strategy_id).value
+    return _json_text(f"the strategy {strategy_id!r}", value, version, strategy=value)
 
 
-def _json_text(what: str, value: dict[str, Any], version: Version, *parts: Exported) -> str:
+def _json_text(what: str, value: dict[str, Any], version: Version, **kinds: dict[str, Any]) -> str:
     """Return what the import will read; what it would refuse is not written in the first place."""
-    needed = newer_of(version, *(part.version for part in parts))
+    needed = newer_of(version, *(oldest_with_room(kind, told) for kind, told in kinds.items()))
     if needed is not version:
         raise _NoRoomError(needed)
     try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from finlab_nb.errors import BadDataWarning, StrategyNotFoundError, warn
 from finlab_nb.records import arguments, new_id
-from finlab_nb.records.tables import TABLES
+from finlab_nb.records.tables import STRATEGIES, TABLES
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, saving
 from finlab_nb.store.broken_text import fetched
@@ -24,7 +24,6 @@ from finlab_nb.store.interchange.files import export_path, reading
 from finlab_nb.store.interchange.rendering import exported_iteration, exported_strategy
 from finlab_nb.store.interchange.report import ImportedIds, Outcome
 from finlab_nb.store.interchange.staging import Staging
-from finlab_nb.store.interchange.versions import V1_3, newer_of
 from finlab_nb.store.pool import ConnectionPool
 from finlab_nb.store.progress import ProgressBar
 from finlab_nb.store.spool import Spool
@@ -32,7 +31,6 @@ from finlab_nb.store.spool import Spool
 _MODES: Final = ("copy", "merge")
 _DELETED: Final = ("apply", "keep", "revive")
 _STRATEGY_EXISTS: Final = "SELECT 1 FROM strategies WHERE strategy_id = ?"
-_ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _LINK_STRATEGY: Final = "UPDATE strategies SET parent_strategy_id = ? WHERE strategy_id = ?"
 _SHOWN: Final = (
     "SELECT name, iteration_number FROM iterations JOIN strategies USING (strategy_id) WHERE iteration_id = ?"
@@ -81,7 +79,7 @@ def _iterations_already_stored(pool: ConnectionPool, staging: Staging, *, progre
     same: set[str] = set()
     with pool.read() as connection, ProgressBar("compare", len(staging.iterations), "iteration", shown=progress) as bar:
         for key in staging.iterations:
-            if _exists(connection, _ITERATION_EXISTS, key):
+            if _exists(connection, merging.ITERATION_EXISTS, key):
                 _refuse_if_iteration_differs(connection, staging, key)
                 same.add(key)
             bar.update()
@@ -108,9 +106,9 @@ class _Storing:
         """Merge what the store has already, and decide what is deleted because it was elsewhere."""
         if self.copy:
             return
-        has_times = newer_of(self.staging.version, V1_3) is self.staging.version
+        has_times = "changes" in self.staging.version.iteration.names
         for key in self.staging.iterations:
-            if _exists(self.connection, _ITERATION_EXISTS, key):
+            if _exists(self.connection, merging.ITERATION_EXISTS, key):
                 if key not in same:
                     _refuse_if_iteration_differs(self.connection, self.staging, key)
                 self.known.add(key)
@@ -146,10 +144,10 @@ class _Storing:
 
     def _store_strategies(self, unwanted: set[str]) -> None:
         leading_back = []
-        for entry, given in self.staging.strategies_parents_first():
-            key = given.record.strategy_id
+        for key in self.staging.parents_first:
             if key in unwanted:
                 continue
+            entry, given = self.staging.strategies[key], self.staging.strategy(key)
             known = _exists(self.connection, _STRATEGY_EXISTS, key)
             if known and not self.copy:
                 if not entry.made:
@@ -170,7 +168,7 @@ class _Storing:
             with _named(f"{entry.path}."):
                 saving.insert_strategy(self.connection, stored, marked)
             if given.as_stored:
-                self._count_broken("strategies", stored.strategy_id)
+                self.broken.update(check.broken_values(self.connection, STRATEGIES, stored.strategy_id))
         for path, given in leading_back:
             parent = self._parent(path, given.as_stored["parent_strategy_id"])
             self.connection.execute(_LINK_STRATEGY, (parent, self.strategy_ids[given.record.strategy_id]))
@@ -180,40 +178,38 @@ class _Storing:
         parent = given.as_stored.get("parent_strategy_id", given.record.parent_strategy_id)
         if parent not in self.staging.strategies:
             parent = self._parent(path, parent)
-        refuse_if_strategy_differs(
-            path, given, stored, (parent, self._parent_in_store(stored.stored["parent_strategy_id"]))
-        )
+        parent_in_store = self._parent_in_store(stored.stored["parent_strategy_id"])
+        refuse_if_strategy_differs(path, given, stored, (parent, parent_in_store))
 
     def _parent_in_store(self, parent: str | None) -> str | None:
-        return parent if parent is not None and _exists(self.connection, _STRATEGY_EXISTS, parent) else None
+        return parent if _exists(self.connection, _STRATEGY_EXISTS, parent) else None
 
     def _parent(self, path: str, parent: str | None) -> str | None:
         """Return the id that the parent has in the store; one that is nowhere to be found is left out."""
-        if parent is None or parent in self.strategy_ids:
-            return None if parent is None else self.strategy_ids[parent]
-        if _exists(self.connection, _STRATEGY_EXISTS, parent):
-            return parent
-        _log.warning(
-            "%s.parent_strategy_id is %s, which is neither in the file nor in the store; the strategy is stored "
-            "without a parent",
-            path,
-            shown(parent),
-        )
-        return None
+        if parent in self.strategy_ids:
+            return self.strategy_ids[parent]
+        found = self._parent_in_store(parent)
+        if found != parent:
+            _log.warning(
+                "%s.parent_strategy_id is %s, which is neither in the file nor in the store; the strategy is stored "
+                "without a parent",
+                path,
+                shown(parent),
+            )
+        return found
 
     def _store_iteration(self, key: str) -> None:
         entry, iteration = self.staging.iterations[key], self.staging.iteration(key)
         own, marked = new_id() if self.copy else key, dict(iteration.as_stored)
         strategy_id = self.strategy_ids[entry.strategy_id]
-        stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id)
         number = saving.free_number(self.connection, strategy_id, entry.number)
+        stored = replace(iteration.record, iteration_id=own, strategy_id=strategy_id, iteration_number=number)
         if number != entry.number:
-            stored = replace(stored, iteration_number=number)
             marked.pop("iteration_number", None)
         with _named(f"{entry.path}."):
             saving.insert_iteration(self.connection, stored, marked)
         for table in {name if name in TABLES else "iterations" for name in marked}:
-            self._count_broken(table, own)
+            self.broken.update(check.broken_values(self.connection, TABLES[table], own))
         numbers = self._arrived(key, own, iteration)
         if not self.copy:
             times = merging.times_in_store(iteration, numbers)
@@ -230,16 +226,11 @@ class _Storing:
     def link_suggestions(self) -> None:
         """Name the iterations that applied suggestions; one that is not to be found is left out."""
         for key, suggestion_id, applied in self.links:
-            target = self.iteration_ids.get(applied)
-            if target is None and not self.copy and _exists(self.connection, _ITERATION_EXISTS, applied):
-                target = applied
-            if target is not None:
+            target = self.iteration_ids.get(applied) if self.copy else applied
+            if _exists(self.connection, merging.ITERATION_EXISTS, target):
                 is_new = self.connection.execute(saving.LINK_SUGGESTION, (suggestion_id, target)).rowcount
                 if is_new and key in self.known:
                     self.changed[key]["suggestions"] = None
-
-    def _count_broken(self, table: str, owner: str) -> None:
-        self.broken.update(check.broken_values(self.connection, TABLES[table], owner))
 
     def warn(self) -> None:
         """Warn of values that were stored though they break a rule."""
@@ -282,7 +273,7 @@ def _named(path: str) -> Iterator[None]:
         raise ValueError(f"{path}as_stored cannot be stored: {error}") from error
 
 
-def _exists(connection: sqlite3.Connection, question: str, key: str) -> bool:
+def _exists(connection: sqlite3.Connection, question: str, key: str | None) -> bool:
     return connection.execute(question, (key,)).fetchone() is not None
 
 

@@ -12,7 +12,7 @@ from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
 from finlab_nb.store import deleting, saving
-from finlab_nb.store.broken_text import BrokenText, fetched
+from finlab_nb.store.broken_text import BrokenText, Row, fetched
 from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.changes import ITEMISED, Times
 from finlab_nb.store.interchange.codec import ImportedIteration
@@ -21,10 +21,12 @@ from finlab_nb.store.interchange.staging import IterationEntry
 _Values: TypeAlias = dict[tuple[str, Any], Any]  # by field and item
 
 _FIELDS: Final = ("note", "starred", "archived")
-_ANNOTATIONS: Final = f"SELECT {', '.join(_FIELDS)} FROM iterations WHERE iteration_id = ?"
-_TAGS: Final = "SELECT tag FROM tags WHERE iteration_id = ?"
+_ANNOTATIONS: Final = f"""
+    {" ".join(f"SELECT '{name}', '', {name} FROM iterations WHERE iteration_id = ?1 UNION ALL" for name in _FIELDS)}
+    SELECT 'tag', tag, 1 FROM tags WHERE iteration_id = ?1
+    UNION ALL SELECT 'suggestion', CAST(suggestion_id AS TEXT), status FROM suggestions WHERE iteration_id = ?1"""
 _SUGGESTIONS: Final = """
-    SELECT suggestion_id, status FROM suggestions WHERE iteration_id = ?
+    SELECT suggestion_id FROM suggestions WHERE iteration_id = ?
     ORDER BY CASE priority WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, suggestion_id"""
 _PLACES: Final = {"high": 1, "medium": 2}
 _SET: Final = {
@@ -45,7 +47,7 @@ _NUMBER: Final = """
     FROM iterations AS i WHERE iteration_id = ?"""
 _VACATE_NUMBER: Final = "UPDATE iterations SET iteration_number = -rowid WHERE iteration_id = ?"
 _SET_NUMBER: Final = "UPDATE iterations SET iteration_number = ? WHERE iteration_id = ?"
-_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
+ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _DELETED_AT: Final = "SELECT changed_at FROM changes WHERE iteration_id = ? AND field = 'deleted'"
 _NOTE_DELETED: Final = """
     INSERT INTO changes VALUES (?, 'deleted', '', ?)
@@ -63,7 +65,7 @@ def suggestion_numbers(connection: sqlite3.Connection, iteration_id: str, iterat
     rows = _suggestion_rows(iteration)
     places = sorted(range(len(rows)), key=lambda place: _PLACES.get(rows[place][0], 3))
     stored = fetched(connection, _SUGGESTIONS, (iteration_id,))
-    return [number for _, (number, _) in sorted(zip(places, stored, strict=True))]
+    return [number for _, (number,) in sorted(zip(places, stored, strict=True))]
 
 
 def times_in_store(iteration: ImportedIteration, numbers: Iterable[int]) -> Times:
@@ -109,12 +111,7 @@ def _rank(at: str | None, value: Any) -> tuple[str, bool, str]:
 
 
 def _stored(connection: sqlite3.Connection, iteration_id: str) -> _Values:
-    (row,) = fetched(connection, _ANNOTATIONS, (iteration_id,))
-    values: _Values = {(name, ""): value for name, value in zip(_FIELDS, row, strict=True)}
-    values |= {("tag", tag): 1 for (tag,) in fetched(connection, _TAGS, (iteration_id,))}
-    return values | {
-        ("suggestion", str(number)): status for number, status in fetched(connection, _SUGGESTIONS, (iteration_id,))
-    }
+    return {(field, item): value for field, item, value in fetched(connection, _ANNOTATIONS, (iteration_id,))}
 
 
 def _given(iteration: ImportedIteration, numbers: Iterable[int]) -> _Values:
@@ -126,11 +123,9 @@ def _given(iteration: ImportedIteration, numbers: Iterable[int]) -> _Values:
     return values | {("suggestion", str(number)): row[-1] for number, row in zip(numbers, rows, strict=True)}
 
 
-def _suggestion_rows(iteration: ImportedIteration) -> list[tuple[Any, ...]]:
+def _suggestion_rows(iteration: ImportedIteration) -> list[Row]:
     """Return rows of suggestions, from the priority to the status."""
-    found: list[tuple[Any, ...]] = iteration.as_stored.get(
-        "suggestions", [astuple(one) for one in iteration.record.suggestions]
-    )
+    found: list[Row] = iteration.as_stored.get("suggestions", [astuple(one) for one in iteration.record.suggestions])
     return found
 
 
@@ -198,7 +193,7 @@ def deletions(connection: sqlite3.Connection, deleted: Mapping[str, str], how: s
     It is if they were not changed here since then. What was counts as brought back, in both copies.
     """
     for key, at in deleted.items():
-        if connection.execute(_EXISTS, (key,)).fetchone() is None:
+        if connection.execute(ITERATION_EXISTS, (key,)).fetchone() is None:
             if how == "apply":
                 connection.execute(_NOTE_DELETED, (key, at))
             continue

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from finlab_nb.errors import StorageError
-from finlab_nb.records.tables import TRADE_FIELDS
+from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TRADE_FIELDS, Table
 from finlab_nb.records.values import shown
 from finlab_nb.store import loading, saving
 from finlab_nb.store.interchange import as_stored, changes
@@ -24,9 +24,9 @@ from finlab_nb.store.interchange.codec import (
     iteration_of_fields,
     strategy_of_fields,
 )
-from finlab_nb.store.interchange.versions import NEWEST, V1_3, Version, newer_of, oldest_with_room
+from finlab_nb.store.interchange.versions import NEWEST
 
-_ROW: Final = "SELECT rowid FROM {table} WHERE {key} = ?"
+_ROW: Final = "SELECT rowid FROM {} WHERE {} = ?"
 FROM_CURVE: Final = "periods_per_year"  # which follows from the curve unless it is told
 _EXTRA: Final = TRADE_FIELDS.index("extra")
 _LEVELS_AT_MOST: Final = 200  # how many more Python would take depends on its version and on who calls
@@ -41,7 +41,6 @@ class Exported(NamedTuple):
     """A stored strategy, or a stored iteration without its strategy."""
 
     value: dict[str, Any]  # JSON
-    version: Version  # the oldest one that has room for it
     record: Any  # the Strategy or Iteration that the rules make of it
     stored: dict[str, Any]  # by field
     refused: frozenset[str]  # the fields that the rules refuse, where the record has something neutral
@@ -51,8 +50,8 @@ def exported_strategy(connection: sqlite3.Connection, strategy_id: str, *, leads
     """Return a stored strategy in the form of the export; `leads_back` if its parents lead back to it."""
     row = loading.strategy_row(connection, strategy_id)
     value = loading.strategy_of(row, warn=False)
-    for name in ("strategy_id", "parent_strategy_id"):
-        _refuse_if_no_id(connection, "strategies", "strategy_id", strategy_id, name, value[name])
+    for name in as_stored.IDS:
+        _refuse_if_no_id(connection, STRATEGIES, strategy_id, name, value[name])
     stored = dict(zip(loading.STRATEGY_FIELDS, row, strict=True))
     return _exported(
         "strategy", value, stored, _strategy, NEUTRAL_STRATEGY, {"parent_strategy_id"} if leads_back else ()
@@ -65,7 +64,7 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
     trades = rows["trades"]
     value = loading.iteration_of(rows | {"trades": []}, warn=False)
     value["trades"] = loading.trades_of(iteration_id, *as_stored.told_columns("trades", trades), warn=False)
-    _refuse_if_no_id(connection, "iterations", "iteration_id", iteration_id, "strategy_id", value["strategy_id"])
+    _refuse_if_no_id(connection, ITERATIONS, iteration_id, "strategy_id", value["strategy_id"])
     for name, number in value["extra_metrics"].items():
         if isinstance(number, float) and math.isinf(number):
             value["extra_metrics"][name] = "Infinity" if number > 0 else "-Infinity"
@@ -75,10 +74,9 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
     exported = _exported("iteration", value, stored, _iteration, NEUTRAL_ITERATION, ())
     places = {str(row[0]): str(place) for place, row in enumerate(rows["suggestions"])}
     times = changes.with_suggestions(changes.known(connection, iteration_id), places)
-    if not times:
-        return exported
-    told = exported.value | {"changes": changes.written(times)}
-    return exported._replace(value=told, version=newer_of(exported.version, V1_3))
+    if times:
+        exported.value["changes"] = changes.written(times)
+    return exported
 
 
 def _tell_links(suggestions: list[_Fields]) -> None:
@@ -91,13 +89,12 @@ def _tell_links(suggestions: list[_Fields]) -> None:
             del one["applied_iteration_ids"]
 
 
-def _refuse_if_no_id(
-    connection: sqlite3.Connection, table: str, key: str, row_id: str, name: str, value: object
-) -> None:
+def _refuse_if_no_id(connection: sqlite3.Connection, table: Table, key: str, name: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        (row,) = connection.execute(_ROW.format(table=table, key=key), (row_id,)).fetchone()
+        (row,) = connection.execute(_ROW.format(table.name, table.names[0]), (key,)).fetchone()
         raise StorageError(
-            f"row {row} of {table} cannot be exported: its {name} is {shown(value)}, and an id must be text in UTF-8"
+            f"row {row} of {table.name} cannot be exported: its {name} is {shown(value)}, "
+            "and an id must be text in UTF-8"
         )
 
 
@@ -116,7 +113,7 @@ def _exported(
         told, made = known, _made(build, known)
     # Equal numbers are of one type too: a column for fractions holds no whole numbers, nor the other way round.
     if made is not None and made[1] == stored and not also:
-        return Exported(told, oldest_with_room(kind, told), made[0], stored, frozenset())
+        return Exported(told, made[0], stored, frozenset())
     names = [name for name in value if name != "iteration_id"]
     refused: frozenset[str] = frozenset()
     if made is None:
@@ -131,7 +128,7 @@ def _exported(
     rest = build(told | {name: neutral.get(name) for name in marked})[1]  # in which nothing follows from these
     marked += [name for name in names if name not in marked and rest[name] != stored[name]]
     told |= dict.fromkeys(marked) | {"as_stored": {name: as_stored.written(name, stored[name]) for name in marked}}
-    return Exported(told, oldest_with_room(kind, told), record, stored, refused - {"strategy_id"})
+    return Exported(told, record, stored, refused - {"strategy_id"})
 
 
 def _made(build: _Build, told: _Fields) -> _Made | None:
@@ -150,11 +147,9 @@ def _strategy(told: _Fields) -> _Made:
 
 def _iteration(told: _Fields) -> _Made:
     record, applied = iteration_of_fields("", told, NEWEST)
-    for text in (record.parameters, *(one.learning_references for one in record.suggestions)):
+    references, extras = [one.learning_references for one in record.suggestions], [one[_EXTRA] for one in record.trades]
+    for text in (record.parameters, *references, *extras):
         _refuse_if_nested_too_deeply(text)
-    for trade in record.trades:
-        if trade[_EXTRA] is not None:
-            _refuse_if_nested_too_deeply(trade[_EXTRA])
     made = {name: getattr(record, name) for name in loading.ITERATION_FIELDS}
     made |= {table: list(rows) for table, rows in saving.rows_of(record) if table in NEWEST.rows}
     made |= {"starred": int(record.starred), "archived": int(record.archived)}

@@ -7,7 +7,7 @@ lock waits for the reading of JSON; and what is stored is what was checked, even
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple, Self
@@ -61,6 +61,7 @@ class Staging:
     iterations: dict[str, IterationEntry] = field(default_factory=dict)
     deleted: dict[str, str] = field(default_factory=dict)
     numbers: set[tuple[str, object]] = field(default_factory=set)
+    parents_first: list[str] = field(default_factory=list)  # the strategies
 
     @classmethod
     def read(cls, source: Source, spool: Spool, bar: ProgressBar) -> Self:
@@ -73,14 +74,8 @@ class Staging:
         """
         staging = cls(spool)
         staging._read_all(JsonStream(source.read), source, bar)
-        staging._refuse_cycles()
+        staging._sort_strategies()
         return staging
-
-    def strategies_parents_first(self) -> Iterator[tuple[StrategyEntry, ImportedStrategy]]:
-        """Yield the strategies so that each comes after its parent."""
-        for strategy_id in self._descent().static_order():
-            entry = self.strategies[strategy_id]
-            yield entry, self.spool.get(entry.place)
 
     def iteration(self, iteration_id: str) -> ImportedIteration:
         """Return an iteration, without its strategy."""
@@ -176,21 +171,16 @@ class Staging:
         elif before.digest != digest:
             raise ValueError(f"{path} differs from {before.path}, which has the same strategy_id")
 
-    def _refuse_cycles(self) -> None:
+    def _sort_strategies(self) -> None:
+        parents = {key: [one.parent] if one.parent in self.strategies else [] for key, one in self.strategies.items()}
         try:
-            self._descent().prepare()
+            self.parents_first = [*TopologicalSorter(parents).static_order()]
         except CycleError as error:
             entry = self.strategies[error.args[1][0]]
             raise ValueError(
                 f"{entry.path}.parent_strategy_id is {shown(entry.parent)}; "
                 "the parents lead back to a strategy that was passed already"
             ) from error
-
-    def _descent(self) -> TopologicalSorter[str]:
-        """Return the strategies of the file with their parents there."""
-        return TopologicalSorter(
-            {key: [one.parent] if one.parent in self.strategies else [] for key, one in self.strategies.items()}
-        )
 
 
 def _strategy_of(iteration: Iteration) -> Strategy:

@@ -1,4 +1,4 @@
-"""Which fields each version of the export format has: the one table that writing, reading and the JSON Schema follow.
+"""Which fields each version of the export format has: the one table that writing and reading follow.
 
 A minor version only adds optional fields: a new column of the store goes into a new minor version here, and files that
 were written before keep their meaning. A reader takes every minor of its major: what an older file lacks has its
@@ -270,10 +270,10 @@ class Reading:
                 hint = "; an unknown value is null" if kind in self.version.rows else ""
                 raise ValueError(f"{path}.{name} is missing{hint}")
         known = {*fields.names, *fields.passed_over}
-        unknown = dict.fromkeys(name for name in value if name not in known)
-        for name in unknown:
-            self.pass_over(path, kind, name, fields.names)
-        return {name: item for name, item in value.items() if name not in unknown}
+        for name in value:
+            if name not in known:
+                self.pass_over(path, kind, name, fields.names)
+        return {name: item for name, item in value.items() if name in known}
 
     def rows(self, path: str, kind: str, rows: list[Any], fields: Fields | None = None) -> list[Any]:
         """Return rows with the fields that are known; most have the same ones, which is seen at a glance."""
