@@ -65,6 +65,7 @@ def test_demo_puts_a_notebook_beside_the_database_that_opens_it(tmp_path: Path, 
     assert notebook.read_text(encoding="utf-8") == "{}"  # what the user has changed stays
 
 
+@pytest.mark.slow
 def test_an_open_database_is_copied_and_compacted(tmp_path: Path) -> None:
     path, copy = tmp_path / "research.db", tmp_path / "copy.db"
     with fl.StorageManager(path) as store:
