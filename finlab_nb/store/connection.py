@@ -22,7 +22,6 @@ _SETTINGS: Final = (
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA cache_size = -16384",
     f"PRAGMA journal_size_limit = {checkpoint.WAL_BYTES}",
-    f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000:.0f}",
 )
 
 FileIdentity: TypeAlias = tuple[int, int, int]

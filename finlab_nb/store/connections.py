@@ -72,6 +72,14 @@ class OpenConnections:
         finally:
             self.put_back(use, connection)
 
+    def first(self) -> Connection:
+        """Open the first connection, which makes the file if there is none."""
+        try:
+            there = self._path.stat().st_size > 0
+        except OSError:
+            there = False
+        return self.connect(create=not there)
+
     def take(self, use: str) -> Connection:
         """Return a connection to the present file, an open one if there is one."""
         return self.take_open(use) or self.connect()

@@ -101,12 +101,8 @@ class ConnectionPool:
         self._reset()
         with registry.FORKING:
             registry.POOLS.add(self)  # before the first connection, of which a fork must know
-        with translated_errors(path):
-            connection = self._connections.connect(create=True)
-            try:
-                self._begin_reading(connection)
-            finally:
-                self._connections.shut(connection)
+        with translated_errors(path), self._connections.lent("reader", self._connections.first()) as connection:
+            self._begin_reading(connection)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as path and arguments: whoever loads it opens connections of its own."""
