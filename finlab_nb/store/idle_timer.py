@@ -46,8 +46,12 @@ class IdleTimer:
         self._due = time.monotonic() + self._seconds
         if not self.running:
             with self._lock, contextlib.suppress(RuntimeError):  # the interpreter is ending
-                self.running = True
-                _thread.start_new_thread(self._run, ())
+                try:
+                    self.running = True
+                    _thread.start_new_thread(self._run, ())
+                except BaseException:
+                    self.running = False
+                    raise
 
     def stop(self) -> bool:
         """End it, after what is being done, and tell whether something is left to be done."""
