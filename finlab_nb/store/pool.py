@@ -273,7 +273,10 @@ class ConnectionPool:
         """Copy the log back into the file as far as others allow, and tell whether nothing is left to be copied."""
         try:
             with self._connections.lent("writer") as writer, self._connections.lent("writer") as copier:
-                return self._checkpoints.run(writer, copier)
+                try:
+                    return self._checkpoints.run(writer, copier)
+                finally:
+                    self._connections.shut(copier)  # it is wanted seldom
         except (sqlite3.Error, StorageError) as error:
             # The commit before succeeded, and that is all that its caller must learn. A later one tries again.
             level = logging.WARNING if isinstance(error, sqlite3.Error) else logging.DEBUG  # the file has gone

@@ -17,6 +17,7 @@ import pytest
 from journaled import LONG, Journal, acknowledged, check_store, check_whole, content, in_child
 
 import finlab_nb as fl
+import finlab_nb.store.backup
 from finlab_nb.store import checkpoint
 
 pytestmark = [

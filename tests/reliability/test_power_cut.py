@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.reliability,
     pytest.mark.skipif(os.name == "nt", reason="SQLite flushes no folders there"),
 ]
-ROUNDS, CUTS = (60, 3000) if LONG else (30, 400)  # what each writer does, and how often the power is cut
+ROUNDS, CUTS = (60, 3000) if LONG else (30, 250)  # what each writer does, and how often the power is cut
 LARGEST, MOST_RUNS = 12, 8  # few trades and runs, because all are read after every cut
 LOG_BYTES: Final = 256 * 2**10  # so that the log goes back, and begins anew, every few saves
 

@@ -7,16 +7,17 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 import finlab_nb as fl
 
+Result = TypeVar("Result")
 SECONDS_OF_PATIENCE = 10.0  # far less than the minute that the write lock is waited for
 
 
@@ -31,6 +32,12 @@ def refused_soon(message: str) -> Iterator[None]:
     with pytest.raises(fl.StorageError, match=message):
         yield
     assert time.monotonic() - started < SECONDS_OF_PATIENCE
+
+
+def in_a_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in an event loop, and so in a thread of its own: the browser tests leave a loop in this one."""
+    with ThreadPoolExecutor(1, "notebook") as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 # Tasks ------------------------------------------------------------------------------------------------------------
@@ -56,7 +63,7 @@ def test_a_task_that_awaits_in_a_transaction_swallows_no_save_of_another(store: 
             await task
         store.save_strategy_version("of another", "x")
 
-    asyncio.run(notebook())
+    in_a_loop(notebook())
     assert names(store) == ["of another"]
 
 
@@ -68,7 +75,7 @@ def test_a_task_may_await_in_its_transaction_and_its_saves_are_part_of_it(store:
             store.save_strategy_version(f"b{number}", "x")
             assert len(store.find_strategies(f"a{number}")) == 1
 
-    asyncio.run(saves(1))
+    in_a_loop(saves(1))
     assert names(store) == ["a1", "b1"]
 
 
@@ -83,7 +90,7 @@ def test_a_transaction_that_two_tasks_interleave_commits_nothing_of_what_fails(s
     async def both() -> list[Any]:
         return await asyncio.gather(saves("fails", True), saves("other", False), return_exceptions=True)
 
-    first, second = asyncio.run(both())
+    first, second = in_a_loop(both())
     assert isinstance(first, RuntimeError)
     assert isinstance(second, fl.StorageError)  # it was refused at once, and has acknowledged nothing
     assert names(store) == []
@@ -224,8 +231,8 @@ def test_a_worker_that_a_task_awaits_in_its_transaction_is_told_so(store: fl.Sto
             store.save_strategy_version("of the task", "x")
             await asyncio.to_thread(store.save_strategy_version, "of the worker", "x")
 
-    with refused_soon("is held by this process itself, in a transaction of the thread 'MainThread', which waits for"):
-        asyncio.run(saves())
+    with refused_soon("is held by this process itself, in a transaction of the thread 'notebook_0', which waits for"):
+        in_a_loop(saves())
     assert names(store) == []
 
 
