@@ -38,7 +38,7 @@ _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
 _MOST_PATIENCE: Final = 6  # the wait grows with a log over four times its bound, up to this many times
 _POLL_SECONDS: Final = 0.002
-_LOCK_SECONDS: Final = 0.5
+_LOCK_SECONDS: Final = 0.02
 # From the first version without the bug to the next one with it: https://sqlite.org/wal.html#walresetbug
 _REPAIRED: Final = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))
 
