@@ -36,7 +36,7 @@ WAL_BYTES: Final = 8 * 2**20
 _GROWTH: Final = 1.25  # of the log since the last attempt, before the next one
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
-_MOST_PATIENCE: Final = 6  # the wait grows with a log over four times its bound, up to this many times
+_MOST_PATIENCE: Final = 6  # the wait grows with a log over twice its bound, up to this many times
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.02
 # From the first version without the bug to the next one with it: https://sqlite.org/wal.html#walresetbug
@@ -80,7 +80,7 @@ class Checkpoints:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(_POLL_SECONDS)
-            patience = _PATIENCE_SECONDS * min(max(size / (4 * WAL_BYTES), 1), _MOST_PATIENCE) if urgent else 0.0
+            patience = _PATIENCE_SECONDS * min(max(size / (2 * WAL_BYTES), 1), _MOST_PATIENCE) if urgent else 0.0
             try:
                 return _run(writer, copier, time.monotonic() + patience, restart=size > WAL_BYTES)
             finally:
