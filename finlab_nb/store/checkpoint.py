@@ -15,10 +15,10 @@ grow without end. Two steps create one:
 2. Readers that begin after a complete checkpoint read only the database. When the earlier ones have ended, an empty
    write restarts the log.
 
-Each step lasts as long as the readers do. At first there is no waiting, which is enough if nobody is reading at that
-moment. Once the log is twice as large as it should be, both steps together wait, and longer the larger it is, because a
-long log slows every reader. A reader that stays open longer, such as a copy of the whole database, lets the log grow
-until an attempt after its end.
+Each step lasts as long as the readers do. First there is no waiting, which is enough if nobody is reading at that
+moment. If that was in vain and the log is twice as large as it should be, both steps together wait, and longer the
+larger it is, because a long log slows every reader. A reader that stays open longer, such as a copy of the whole
+database, lets the log grow until an attempt after its end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WAL_BYTES: Final = 8 * 2**20
 _GROWTH: Final = 1.25  # of the log since the last attempt, before the next one
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 0.05
-_MOST_PATIENCE: Final = 6  # the wait grows with a log over twice its bound, up to this many times
+_MOST_PATIENCE: Final = 6  # the wait grows with the log, from twice its bound up to this many times
 _POLL_SECONDS: Final = 0.002
 _LOCK_SECONDS: Final = 0.02
 # From the first version without the bug to the next one with it: https://sqlite.org/wal.html#walresetbug
@@ -74,15 +74,18 @@ class Checkpoints:
         """
         size, self._last = size_of(self._log), time.monotonic()
         urgent = size >= 2 * WAL_BYTES
+        patience = _PATIENCE_SECONDS * min(size / (2 * WAL_BYTES), _MOST_PATIENCE)
         deadline = self._last + (_LOCK_SECONDS if urgent else 0.0)
         with no_waiting(writer):
             while not begin(writer):
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(_POLL_SECONDS)
-            patience = _PATIENCE_SECONDS * min(max(size / (2 * WAL_BYTES), 1), _MOST_PATIENCE) if urgent else 0.0
             try:
-                return _run(writer, copier, time.monotonic() + patience, restart=size > WAL_BYTES)
+                copied = _run(writer, copier, 0.0, restart=size > WAL_BYTES)
+                if urgent and size_of(self._log) > WAL_BYTES and (writer.in_transaction or begin(writer)):
+                    copied = _run(writer, copier, time.monotonic() + patience, restart=True)
+                return copied
             finally:
                 writer.rollback()
                 self._size_at_last = size_of(self._log)

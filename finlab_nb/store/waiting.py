@@ -1,8 +1,8 @@
 """Waiting for the write lock of a file, and what is said to those who wait in vain.
 
 SQLite's own busy handler sleeps ever longer and starves under load. So the lock is asked for again and again, at random
-intervals that shrink with the cube of the time that somebody has waited: this makes writers of several processes take
-turns, without a queue that someone who is stopped or killed could block.
+intervals that shrink with the fourth power of the time that somebody has waited: this makes writers of several
+processes take turns, without a queue that someone who is stopped or killed could block.
 
 Who holds the lock may be waiting for the very caller: a thread that waits within a transaction for a worker that wants
 to save, a task of the same event loop, another connection of the same notebook that was never committed. Then there is
@@ -27,9 +27,9 @@ from finlab_nb.errors import PoolTimeoutError, StorageError
 from finlab_nb.store import checkpoint
 from finlab_nb.store.transaction import Owner, Transaction
 
-_LONGEST_PAUSE: Final = 0.02
-_SHORTEST_PAUSE: Final = 0.001
-_PATIENT_SECONDS: Final = 0.05  # after so long a wait, the pauses are an eighth as long
+_LONGEST_PAUSE: Final = 0.03
+_SHORTEST_PAUSE: Final = 0.0005
+_PATIENT_SECONDS: Final = 0.05  # after so long a wait, the pauses are a sixteenth as long
 _LOOK_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 3.0
 # SQLite's write lock in WAL mode is a byte of the file -shm (https://sqlite.org/walformat.html, 2.3.1).
@@ -89,7 +89,7 @@ def take_write_lock(
 
 def pause(waited: float) -> float:
     """Return for how many seconds to leave alone what others use, after so many of waiting."""
-    longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE / (1 + waited / _PATIENT_SECONDS) ** 3)
+    longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE / (1 + waited / _PATIENT_SECONDS) ** 4)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the writers, guards nothing
 
 
