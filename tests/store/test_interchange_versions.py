@@ -20,8 +20,8 @@ import pytest
 
 import finlab_nb as fl
 from finlab_nb.records.tables import NUMBER, TABLES, TRADE_FIELDS, Column, Table
-from finlab_nb.store.interchange import as_stored, json_schema, rendering, versions
-from finlab_nb.store.interchange.versions import NEWEST, OLDEST, ORIGINAL, V1_0, V1_1, V1_2, VERSIONS, Version, newer_of
+from finlab_nb.store.interchange import as_stored, json_schema, versions
+from finlab_nb.store.interchange.versions import NEWEST, OLDEST, ORIGINAL, V1_0, V1_1, V1_2, VERSIONS, Version
 
 DATA = Path(__file__).parents[1] / "data"
 FIELDS_OF = {"strategies": "strategy", "iterations": "iteration"}
@@ -397,21 +397,16 @@ def test_an_export_made_before_an_upgrade_is_of_the_iterations_that_were_upgrade
 # What is written --------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_of_the_oldest_version_that_has_room_for_its_content(
-    store: fl.StorageManager, other: fl.StorageManager, tmp_path: Path
-) -> None:
+def test_what_is_carried_as_it_is_stored_changes_nothing_else(store: fl.StorageManager, tmp_path: Path) -> None:
     strategy = store.save_strategy_version("momentum", "code")
     ids = store.save_iterations({"strategy_id": strategy, "metrics": {"win_rate": i / 4}} for i in range(3))
     before = store.export_results(ids, tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
-    assert before[2] == '"format_version": "1.0",'
     with store.pool.write() as connection:
         connection.execute("UPDATE metrics SET win_rate = 55 WHERE iteration_id = ?", (ids[2],))
     after = store.export_results(ids, tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
-    assert after[2] == '"format_version": "1.1",'
-    assert (after[3:-3], after[-2:]) == (before[3:-3], before[-2:])
+    assert (after[2:-3], after[-2:]) == (before[2:-3], before[-2:])
     last = json.loads(after[-3])
     assert (last["metrics"], list(last["as_stored"])) == (None, ["metrics"])
-    assert store.export_results(ids[:2], tmp_path / "a.json").read_text(encoding="utf-8").splitlines()[2] == before[2]
 
 
 @pytest.mark.slow
@@ -438,28 +433,30 @@ def test_exports_of_1_1_follow_its_json_schema() -> None:
             jsonschema.validate(wrong, json_schema(V1_1))
 
 
-NEW: list[tuple[str, dict[str, Any]]] = [
-    ("1.0", {}),
-    ("1.0", {"equity": {f"2024-01-{day:02d}": float(day) for day in range(1, 32)}}),
-    ("1.0", {"trades": [trade()]}),
-    ("1.2", {"initial_capital": 1e6}),
-    ("1.2", {"timezone": "Asia/Taipei"}),
-    ("1.2", {"periods_per_year": 365}),
-    ("1.2", {"currency": "TWD"}),
-    ("1.2", {"trades": [trade(), trade(fees=0.5)]}),
-    ("1.2", {"trades": [trade(), trade(extra={"rank": 3})]}),
+NEW: list[dict[str, Any]] = [
+    {},
+    {"equity": {f"2024-01-{day:02d}": float(day) for day in range(1, 32)}},
+    {"trades": [trade()]},
+    {"initial_capital": 1e6},
+    {"timezone": "Asia/Taipei"},
+    {"periods_per_year": 365},
+    {"currency": "TWD"},
+    {"trades": [trade(), trade(fees=0.5)]},
+    {"trades": [trade(), trade(extra={"rank": 3})]},
 ]
 
 
-@pytest.mark.parametrize(("version", "result"), NEW, ids=[f"{one}-{', '.join(result)}" for one, result in NEW])
-def test_what_1_0_has_no_room_for_is_written_in_1_2_and_nothing_else(
-    store: fl.StorageManager, tmp_path: Path, version: str, result: dict[str, Any]
+@pytest.mark.parametrize("result", NEW, ids=", ".join)
+def test_the_newest_version_is_written_and_only_what_is_known(
+    store: fl.StorageManager, tmp_path: Path, result: dict[str, Any]
 ) -> None:
     strategy = store.save_strategy_version("momentum", "code")
     plain, run = store.save_iteration(strategy), store.save_iteration(strategy, **result)
     exported = json.loads(store.export_results([plain, run], tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert exported["format_version"] == version
-    jsonschema.validate(exported, json_schema(VERSIONS[[one.name for one in VERSIONS].index(version)]))
+    assert exported["format_version"] == NEWEST.name
+    jsonschema.validate(exported, json_schema(NEWEST))
+    assert exported.keys() <= {*OLDEST.heading.names}
+    assert exported["iterations"][0].keys() == {*OLDEST.iteration.required}
     later = set(V1_2.iteration.optional)
     assert exported["iterations"][0].keys().isdisjoint(later)
     assert exported["iterations"][1].keys() & later == result.keys() & later  # what nobody knows is not told
@@ -507,33 +504,6 @@ def test_an_odd_curve_takes_its_periods_along(
     assert other.load_iteration(run) == store.load_iteration(run)
 
 
-def test_only_what_is_needed_is_written_anew(
-    store: fl.StorageManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is begun in the version that the iterations themselves need; what rows need is seen on the way."""
-    strategy = store.save_strategy_version("momentum", "code")
-    plain, noted, fee = (
-        store.save_iteration(strategy, **one) for one in ({}, {"currency": "TWD"}, {"trades": [trade(fees=1.0)]})
-    )
-    seen: list[str] = []
-    render = rendering.exported_iteration
-
-    def count(connection: sqlite3.Connection, iteration_id: str) -> Any:
-        seen.append(iteration_id)
-        return render(connection, iteration_id)
-
-    monkeypatch.setattr("finlab_nb.store.interchange.exporting.exported_iteration", count)
-    for ids, wanted in (
-        ([plain], [plain]),
-        ([plain, noted], [plain, noted]),
-        ([plain, fee], [plain, fee] * 2),
-        ([plain, fee, noted], [plain, fee, noted]),
-    ):
-        seen.clear()
-        store.export_results(ids, tmp_path / "a.json")
-        assert seen == wanted
-
-
 # What each version has --------------------------------------------------------------------------------------------
 
 
@@ -576,7 +546,6 @@ def test_a_minor_version_only_adds_optional_fields() -> None:
         for kind in ("heading", "strategy", "iteration", *older.rows):
             assert newer.fields(kind).required == older.fields(kind).required
             assert set(newer.fields(kind).optional) >= set(older.fields(kind).optional)
-            assert newer_of(older, newer, older) is newer
 
 
 def test_the_fields_of_trades_come_in_the_order_of_their_columns() -> None:

@@ -19,7 +19,7 @@ from finlab_nb.store.broken_text import Row
 from finlab_nb.store.interchange.as_stored import ROW_COLUMNS
 from finlab_nb.store.interchange.codec import ImportedIteration, ImportedStrategy
 from finlab_nb.store.interchange.rendering import Exported
-from finlab_nb.store.interchange.versions import V1_2, Version, newer_of
+from finlab_nb.store.interchange.versions import V1_2, VERSIONS, Version
 
 _STRATEGY_FIELDS: Final = ("name", "code", "created_at")
 _SUGGESTION_FIELDS: Final = ("priority", "description", "specific_changes", "expected_impact", "rationale")
@@ -39,7 +39,7 @@ def refuse_if_iteration_differs(path: str, given: ImportedIteration, stored: Exp
     if given.record.parameters is None:  # the default of the strategy, whatever it is
         seen.add("parameters")
     one, other = (_without(seen, _iteration(record, version)) for record in (given.record, stored.record))
-    if newer_of(version, V1_2) is not version:
+    if VERSIONS.index(version) < VERSIONS.index(V1_2):
         _follow_the_upgrade(one, other, given.record)
     _refuse_difference(path, one, other)
 

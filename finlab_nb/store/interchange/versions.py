@@ -71,18 +71,6 @@ class Version:
         found: Fields = self.rows[kind] if kind in self.rows else getattr(self, kind)
         return found
 
-    def has_room_for(self, kind: str, told: Mapping[str, Any]) -> bool:
-        """Tell whether it has all fields of a strategy or an iteration in JSON, whose rows are alike within a table."""
-        if not told.keys() <= {*self.fields(kind).names}:
-            return False
-        for table, fields in self.rows.items():
-            rows = told.get(table)
-            first = rows[0] if isinstance(rows, list) and rows else None
-            if isinstance(first, dict) and not first.keys() <= {*fields.names, *fields.passed_over}:
-                return False
-        marked = told.get("as_stored")
-        return not marked or self.has_room_for(kind, marked)
-
     def plus(self, name: str, **optional: tuple[str, ...]) -> Version:
         """Return the next minor version, which adds optional fields, given by kind."""
 
@@ -200,16 +188,6 @@ _ORIGINALS: Final = {
     )
     for version in VERSIONS
 }
-
-
-def oldest_with_room(kind: str, told: Mapping[str, Any]) -> Version:
-    """Return the oldest version that has all the fields of a strategy or an iteration in JSON."""
-    return next(version for version in VERSIONS if version.has_room_for(kind, told))
-
-
-def newer_of(*versions: Version) -> Version:
-    """Return the newest of some versions."""
-    return max(versions, key=VERSIONS.index)
 
 
 @dataclass(slots=True)

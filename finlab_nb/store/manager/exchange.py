@@ -26,12 +26,10 @@ class Exchange(Base):
         iteration and the strategies that it descends from. It is durable when this returns. An existing file of this
         name is replaced as a whole, and stays as it was if the export fails.
 
-        Whatever is stored travels, and arrives as the same rows. The format is the oldest one that has room for all of
-        it: 1.0; 1.1 where values that today's rules refuse, of another program or an older file, are carried as they
-        are stored; 1.2 where an iteration has capital, zone, currency or periods a year that its curve does not give,
-        or its trades have fees, returns, excursions, a multiplier, reasons or further columns; 1.3 where annotations
-        were changed after the save, several iterations applied a suggestion, one did whose status is not applied any
-        more, or any iteration was deleted from the store: the file names them all, for a merge.
+        Whatever is stored travels, and arrives as the same rows: also values of another program or an older file that
+        today's rules refuse. The format is the newest one; an older release that reads 1.x passes over what it does not
+        know, with a warning, and what nobody knows is not told. For a merge the file also tells when annotations were
+        changed, which iterations applied a suggestion, and which were deleted from the store.
 
         Parameters
         ----------
