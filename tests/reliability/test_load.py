@@ -215,7 +215,7 @@ def test_the_log_stays_small_where_there_is_always_a_reader(tmp_path: Path, mill
         f"database {path.stat().st_size / MEGABYTE:.1f} MB, saves within "
         f"{latencies[saves // 2] * 1e3:.1f} ms (half), {latencies[-1] * 1e3:.0f} ms (all)"
     )
-    assert largest < (96 if LONG else 64) * MEGABYTE
+    assert largest < 64 * MEGABYTE
     assert latencies[-1] < 2.0
 
 
