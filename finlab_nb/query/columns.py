@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from finlab_nb.records.tables import Kind, Rule
+    from finlab_nb.records.rules import Kind, Rule
 
 _DUCKDB_TYPES: Final[dict[Kind, str]] = {
     "text": "VARCHAR",

@@ -21,7 +21,7 @@ from finlab_nb.store.triggers import BUCKET_BITS
 if TYPE_CHECKING:
     import duckdb
 
-    from finlab_nb.records.tables import Rule
+    from finlab_nb.records.rules import Rule
 
 _CHUNK_ROWS: Final = 50_000
 _FEW_ROWS: Final = 8

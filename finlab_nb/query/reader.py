@@ -27,7 +27,7 @@ from finlab_nb.errors import ReaderError
 from finlab_nb.query.columns import Column, Table, literal, quoted
 
 if TYPE_CHECKING:
-    from finlab_nb.records.tables import Kind
+    from finlab_nb.records.rules import Kind
 
 EXTENSION_PACKAGE: Final = "duckdb-extension-sqlite-scanner"
 _STOP_SECONDS: Final = 2.0

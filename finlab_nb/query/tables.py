@@ -8,7 +8,7 @@ from finlab_nb.query.columns import Column, Day, Known, Table, literal, parquet,
 from finlab_nb.records import tables as records
 
 if TYPE_CHECKING:
-    from finlab_nb.records.tables import Rule
+    from finlab_nb.records.rules import Rule
 
 __all__ = ["TABLES", "Column", "Day", "Known", "Table", "literal", "parquet", "quoted"]
 

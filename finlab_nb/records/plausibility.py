@@ -8,7 +8,6 @@ outside of what a backtest gives.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -20,6 +19,7 @@ from finlab_nb.analysis.performance import FEWEST_DAYS, FEWEST_RETURNS, Floats
 from finlab_nb.records.metrics import METRICS
 from finlab_nb.records.rows import Curve, EquityRow
 from finlab_nb.records.stamps import Clock
+from finlab_nb.records.stock_labels import label_reasons
 from finlab_nb.records.trade_signs import turned_sizes
 from finlab_nb.records.values import shown
 from finlab_nb.records.zones import Days
@@ -329,41 +329,15 @@ def _size_reason(columns: _Columns, row: int, size: float) -> str:
 
 # --- labels for stock codes ---
 
-# Hong Kong's codes may be written "5", so that a column's number counts only where all codes are that short.
-_COLUMN_NUMBER: Final = re.compile(r"\d|[1-9]\d")
-_PRICE_COLUMNS: Final = frozenset({"close", "Close", "adj_close", "Adj Close", "Adj_Close"})
-# Codes of letters and digits alone are none of these, nor are those that end in a letter. "1.600519" and "116.00700"
-# are codes: the market stands before the point, and five or six digits after it.
-_LABEL: Final = re.compile(
-    r"(?P<float>\d{3,}\.0)|(?P<tuple>[(\[].*,.*[)\]]|\d+(?:\.\d+)?(?:[_|]\d+(?:\.\d+)?)+)"
-    r"|(?P<number>(?!\d{1,3}\.\d{5,6}$)[+-]?\d+\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]\d+|-\d+)"
-)
-_LABEL_ENDS: Final = "0123456789)]"
-_LABEL_REASONS: Final[Mapping[str | None, str]] = {
-    "float": "it looks like a code that was read as a number: read it with dtype=str, numbers lose leading zeros",
-    "tuple": "it looks like a column of a grid: give the stock code alone, and the rest as parameters",
-    "number": "it looks like a column of a grid: give the stock code, and this number as a parameter",
-    "column": "it looks like the number of a column: give the stock code ('0005', if it is one of Hong Kong)",
-    "price": "it looks like the name of a price column: give the stock code of these prices",
-}
-
 
 def _column_label(codes: Sequence[str]) -> Doubt | None:
     """Find stock codes that are labels of columns."""
-    different = set(codes)
-    labels: dict[str, str | None] = dict.fromkeys(different & _PRICE_COLUMNS, "price")
-    if all(map(_COLUMN_NUMBER.fullmatch, different)):
-        labels = dict.fromkeys(different, "column")
-    for code in different:
-        if code[-1] in _LABEL_ENDS and not code.isalnum() and (match := _LABEL.fullmatch(code)):
-            labels[code] = match.lastgroup
-    if not labels:
+    reasons = label_reasons(codes)
+    if not reasons:
         return None
-    rows = [row for row, code in enumerate(codes) if code in labels]
+    rows = [row for row, code in enumerate(codes) if code in reasons]
     first = codes[rows[0]]
-    return Doubt(
-        "column_label", f"trades[{rows[0]}].stock_code", first, _LABEL_REASONS[labels[first]] + _more(len(rows))
-    )
+    return Doubt("column_label", f"trades[{rows[0]}].stock_code", first, reasons[first] + _more(len(rows)))
 
 
 # --- dates at the beginning of Unix time ---

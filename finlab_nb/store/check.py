@@ -12,7 +12,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
-from finlab_nb.records.tables import TABLES, Column, Kind, Table
+from finlab_nb.records.rules import Kind
+from finlab_nb.records.tables import TABLES, Column, Table
 from finlab_nb.store import watch
 from finlab_nb.store.broken_text import decoded, fetched
 

@@ -19,7 +19,8 @@ import jsonschema
 import pytest
 
 import finlab_nb as fl
-from finlab_nb.records.tables import NUMBER, TABLES, TRADE_FIELDS, Column, Table
+from finlab_nb.records.rules import NUMBER
+from finlab_nb.records.tables import TABLES, TRADE_FIELDS, Column, Table
 from finlab_nb.store.interchange import as_stored, json_schema, versions
 from finlab_nb.store.interchange.versions import NEWEST, OLDEST, ORIGINAL, V1_0, V1_1, V1_2, VERSIONS, Version
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from finlab_nb.records import text
 from finlab_nb.records.days import timestamp_text
-from finlab_nb.records.tables import MOMENT, NAME
+from finlab_nb.records.rules import MOMENT, NAME
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import fetched
 from finlab_nb.store.interchange.versions import Fields, Reading
