@@ -22,6 +22,7 @@ from finlab_nb.errors import StorageError
 from finlab_nb.records import arguments
 from finlab_nb.store import registry
 from finlab_nb.store.backup import files
+from finlab_nb.store.checkpoint import is_busy
 from finlab_nb.store.connection import translated_errors
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.schema import NEW_GENERATION
@@ -184,7 +185,7 @@ def _begin(connection: sqlite3.Connection, statement: str) -> bool:
             connection.execute(statement)
             return True
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if not is_busy(error):
                 raise
             if time.monotonic() > deadline:
                 return False
