@@ -87,8 +87,9 @@ class StorageManager(Saves, Loads, Changes, Exchange, Upkeep):
     def transaction(self) -> Iterator[Self]:
         """Put everything inside into one transaction: all of it is stored, or nothing.
 
-        Inside another transaction of this thread it is a savepoint, which can fail alone. Nothing is durable
-        before the outermost transaction has ended.
+        It belongs to this thread and asyncio task: what others save meanwhile waits for its end. Inside another
+        transaction of the same it is a savepoint, which can fail alone. Nothing is durable before the outermost one
+        has ended.
 
         Yields
         ------
@@ -98,7 +99,8 @@ class StorageManager(Saves, Loads, Changes, Exchange, Upkeep):
         Raises
         ------
         StorageError
-            If the store is closed, or the database cannot be written.
+            If the store is closed, the database cannot be written, another program or task is in a transaction that
+            does not end, or this is left by another thread or task than entered it; then nothing is stored.
 
         Examples
         --------
