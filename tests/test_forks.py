@@ -274,3 +274,33 @@ def test_forks_beside_threads_that_open_and_close_stores_disturb_neither(tmp_pat
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+IDS_OF_CHILDREN = """
+import os, time
+from finlab_nb.records import new_id
+
+new_id()  # the generator of random numbers is there before the forks
+start, pipes = time.time() + 0.3, []
+for _ in range(4):
+    end, pipe = os.pipe()
+    if os.fork() == 0:
+        with os.fdopen(pipe, "w") as out:
+            while time.time() < start:
+                pass
+            out.write(" ".join(new_id() for _ in range(2000)))
+        os._exit(0)
+    os.close(pipe)
+    pipes.append(end)
+found = []
+for end in pipes:
+    with os.fdopen(end) as answer:
+        found += answer.read().split()
+assert len(set(found)) == len(found) == 8000, f"{len(found) - len(set(found))} ids were given twice"
+"""
+
+
+@needs_fork
+def test_children_that_were_forked_at_once_give_ids_of_their_own() -> None:
+    done = subprocess.run([sys.executable, "-c", IDS_OF_CHILDREN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
