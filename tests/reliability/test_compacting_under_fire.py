@@ -84,14 +84,13 @@ def test_other_processes_read_and_save_while_it_is_compacted(tmp_path: Path, boo
     assert [pipe.recv() for pipe in pipes] == ["begun"] * 3
     compacted, deadline = 0, time.monotonic() + SECONDS
     with fl.StorageManager(path) as store:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or compacted < 3:
             free_some(store)
             compacted += store.compact(progress=False)["freed"] > 0
     ended.set()
     assert [pipe.recv() for pipe in pipes] == [None] * 3
     for worker in workers:
         worker.join()
-    assert compacted >= 3
     check_store(path, acknowledged(journals))
 
 

@@ -200,12 +200,10 @@ def test_threads_that_die_with_a_connection_cost_the_pool_nothing(tmp_path: Path
                 thread = threading.Thread(target=task)
                 thread.start()
                 thread.join()
-        started = time.monotonic()
         with contextlib.ExitStack() as stack:
-            for _ in range(store.pool.size):
+            for _ in range(store.pool.size):  # one that is missing is waited for, and refused after a second
                 stack.enter_context(store.pool.snapshot())
         store.save_iteration(strategy, **content("after"))
-        assert time.monotonic() - started < 1.0
         assert store.pool.in_use == 0
         assert store.load_strategy(strategy)["name"] == "momentum"
 
