@@ -88,8 +88,8 @@ class StorageManager(Saves, Loads, Changes, Exchange, Upkeep):
         """Put everything inside into one transaction: all of it is stored, or nothing.
 
         It belongs to this thread and asyncio task: what others save meanwhile waits for its end. Inside another
-        transaction of the same it is a savepoint, which can fail alone. Nothing is durable before the outermost one
-        has ended.
+        transaction of the same thread and task it is a savepoint, which can fail alone. Nothing is durable before the
+        outermost one has ended.
 
         Yields
         ------

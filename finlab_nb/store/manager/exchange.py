@@ -27,9 +27,10 @@ class Exchange(Base):
         name is replaced as a whole, and stays as it was if the export fails.
 
         Whatever is stored travels, and arrives as the same rows: also values of another program or an older file that
-        today's rules refuse. The format is the newest one; an older release that reads 1.x passes over what it does not
-        know, with a warning, and what nobody knows is not told. For a merge the file also tells when annotations were
-        changed, which iterations applied a suggestion, and which were deleted from the store.
+        today's rules refuse. The format is the newest one: an older release that reads 1.x passes over what it does not
+        know, with a warning. Fields later than 1.0 are left out where they have no value. For a merge the file also
+        tells when annotations were changed, which iterations applied a suggestion, and which were deleted from the
+        store.
 
         Parameters
         ----------
