@@ -1,15 +1,22 @@
 """Questions that Ctrl-C can stop.
 
 Python sees a signal only between its own instructions, and only in the main thread, while DuckDB may compute for
-minutes inside one call. So a question of the main thread is answered in a thread of the engine; the main thread
-waits where an interrupt can reach it, and passes the interrupt on to DuckDB.
+minutes inside one call. So a question of the main thread is answered in another thread; the main thread waits where
+an interrupt can reach it, and passes the interrupt on to DuckDB.
+
+Ctrl-C can strike between any two steps of the main thread, so nothing here relies on a step that follows another one.
+A question is claimed before it is answered: by the thread, or by an interrupt that then knows that it never begins. And
+whoever asks takes the thread along until the answer is there: a thread whose question was cut off ends after it, and
+the next question has a new one. Threads are those of `_thread`, because `threading` can leave its own locks taken.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -52,82 +59,110 @@ class _Task(Generic[Answer]):
     """One question on its way to the thread and back."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, question: Question[Answer]) -> None:
+        self.interrupted = False
         self._connection = connection
         self._question = question
         self._cursor: duckdb.DuckDBPyConnection | None = None
-        self._outcome: Callable[[], Answer] | None = None
-        self.done = threading.Event()
-        self.interrupted = False
+        self._claim = threading.Lock()
+        self._begun = self.over = False
+        self._sign = threading.Lock()  # released when it is over
+        self._sign.acquire()
+        self._answers: list[Answer] = []
+        self._error: BaseException | None = None
 
     def run(self) -> None:
-        _current.task = self
+        """Answer it, in the thread."""
+        if not self._claim.acquire(blocking=False):
+            return
+        self._begun, _current.task = True, self
         try:
-            answer = answered(self._connection, self._question, self._start)
-            self._outcome = lambda: answer
+            self._answers.append(answered(self._connection, self._question, self._start))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asks
-            self._outcome = _raiser(error)
+            if not self.interrupted:  # else nobody would take it, and it would hold this frame, and the frame it
+                self._error = error
         finally:
             self._cursor = _current.task = None
-            self.done.set()
+            self.over = True
+            self._sign.release()
 
     def _start(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
 
-    def wait(self) -> Answer:
-        """Return the answer; an interrupt stops the question first."""
+    def wait(self, tasks: queue.SimpleQueue[_Task[Any] | None]) -> Answer:
+        """Have it answered and return the answer; an interrupt stops the question first."""
         try:
-            self.done.wait()
+            tasks.put(self)
+            self._sign.acquire()
         except BaseException:
             self.interrupted = True
-            # Repeated, because a question may ask several queries, and an interrupt ends only the current one.
-            while not self.done.wait(_REPEATED_SECONDS):
-                cursor = self._cursor
-                if cursor is not None:
-                    with contextlib.suppress(duckdb.Error):
-                        cursor.interrupt()
+            if not self._claim.acquire(blocking=False):
+                _thread.start_new_thread(self._stop, ())  # which goes on though a second interrupt ends this wait
+                while not self.over:
+                    self._sign.acquire(timeout=_REPEATED_SECONDS)
             raise
-        assert self._outcome is not None  # noqa: S101
-        outcome, self._outcome = self._outcome, None
-        return outcome()
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+            return self._answers.pop()
+        finally:
+            del error  # else it would hold this frame, and the frame it
+
+    def _stop(self) -> None:
+        """Interrupt again and again: a question may ask several queries, and an interrupt ends only the current one."""
+        while not self.over:
+            cursor = self._cursor
+            if cursor is not None:
+                with contextlib.suppress(duckdb.Error):
+                    cursor.interrupt()
+            time.sleep(_REPEATED_SECONDS)
+
+    def wait_for_end(self) -> None:
+        """Wait until it is over, unless it never began or this is its own thread."""
+        while self._begun and not self.over and getattr(_current, "task", None) is not self:
+            time.sleep(_REPEATED_SECONDS)
 
 
-def _raiser(error: BaseException) -> Callable[[], Any]:
-    def raise_it() -> Any:
-        raise error
-
-    return raise_it
-
-
-class InterruptibleThread:
-    """Answers questions of the main thread in its own thread, which starts with the first one and ends with `close`."""
+class _Server:
+    """A thread that answers one question after the other, and ends when nobody holds this any more."""
 
     def __init__(self) -> None:
-        self._tasks: queue.SimpleQueue[_Task[Any] | None] | None = None
-        self._thread: threading.Thread | None = None
-
-    def ask(self, connection: duckdb.DuckDBPyConnection, question: Question[Answer]) -> Answer:
-        """Return the answer to a question."""
-        if threading.current_thread() is not threading.main_thread():
-            return answered(connection, question)  # interrupts never arrive here
-        if self._tasks is None:
-            self._tasks = queue.SimpleQueue()
-            self._thread = threading.Thread(target=_serve, args=(self._tasks,), name="finlab_nb questions", daemon=True)
-            self._thread.start()
-            weakref.finalize(self, self._tasks.put, None).atexit = False
-        task = _Task(connection, question)
-        self._tasks.put(task)
-        return task.wait()
-
-    def close(self) -> None:
-        """End the thread."""
-        if self._tasks is not None:
-            self._tasks.put(None)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-        self._tasks = self._thread = None
+        self.tasks: queue.SimpleQueue[_Task[Any] | None] = queue.SimpleQueue()
+        weakref.finalize(self, self.tasks.put, None).atexit = False
+        _thread.start_new_thread(_serve, (self.tasks,))
 
 
 def _serve(tasks: queue.SimpleQueue[_Task[Any] | None]) -> None:
     while (task := tasks.get()) is not None:
         task.run()
-        del task
+        del task  # else it would live on while this waits
+
+
+class InterruptibleThread:
+    """Answers questions of the main thread in a thread, which starts with the first one and ends with `close`.
+
+    Between questions the thread holds nothing; it also ends when nobody holds this any more.
+    """
+
+    def __init__(self) -> None:
+        self._server: _Server | None = None
+        self._asked: Callable[[], _Task[Any] | None] = lambda: None
+
+    def ask(self, connection: duckdb.DuckDBPyConnection, question: Question[Answer]) -> Answer:
+        """Return the answer to a question."""
+        if threading.current_thread() is not threading.main_thread():
+            return answered(connection, question)  # interrupts never arrive here
+        task = _Task(connection, question)
+        self._asked = weakref.ref(task)
+        server, self._server = self._server or _Server(), None
+        try:
+            return task.wait(server.tasks)
+        finally:
+            if task.over:
+                self._server = server
+
+    def close(self) -> None:
+        """End the thread, after the question that it is at."""
+        self._server = None
+        if (task := self._asked()) is not None:
+            task.wait_for_end()
