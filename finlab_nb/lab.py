@@ -35,6 +35,10 @@ class Lab:
     one it is as it was given. The day of a moment is the day in that zone: by it trades are narrowed and summed up, and
     returns computed. In SQL it is the column ``entry_day`` or ``exit_day`` of trades, ``day`` of equity and series.
 
+    A lab that nobody holds any more closes itself, so that a cell with ``lab = fl.Lab(...)`` can be run again and
+    again. ``lab.store`` and ``lab.frames`` go on by themselves where they are still held. `close` and ``with`` close at
+    a known moment.
+
     A lab can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
     arguments, and opens the database anew. ``":memory:"`` raises StorePicklingError, because it is private to its
     process; a closed lab raises StoreClosedError. A forked child may use it as well, and never removes

@@ -30,7 +30,7 @@ class OpenConnections:
     ) -> None:
         self.closed = False
         self.forked_in_use = False
-        self._path = path
+        self.path = path
         self._prepare = prepare
         self._watch = watch
         self._prepared: FileIdentity | None = None
@@ -48,14 +48,14 @@ class OpenConnections:
     def refuse_if_unusable(self) -> None:
         """Refuse to work after the end, or after a fork that inherited connections in use."""
         if self.closed:
-            raise StoreClosedError(f"the store of {self._path} is closed; open it again")
+            raise StoreClosedError(f"the store of {self.path} is closed; open it again")
         self.refuse_if_forked_in_use()
 
     def refuse_if_forked_in_use(self) -> None:
         """Refuse to work after a fork that inherited connections in use."""
         if self.forked_in_use:
             raise StorageError(
-                f"this process was forked while a connection to {self._path} was in use, which SQLite does not "
+                f"this process was forked while a connection to {self.path} was in use, which SQLite does not "
                 "survive; open the store in the child process, or start the process by 'spawn'"
             )
 
@@ -75,7 +75,7 @@ class OpenConnections:
     def first(self) -> Connection:
         """Open the first connection, which makes the file if there is none."""
         try:
-            there = self._path.stat().st_size > 0
+            there = self.path.stat().st_size > 0
         except OSError:
             there = False
         return self.connect(create=not there)
@@ -90,7 +90,7 @@ class OpenConnections:
         with contextlib.suppress(IndexError):
             while True:
                 connection = stack.pop()
-                if connection.file == file_identity(self._path):
+                if connection.file == file_identity(self.path):
                     return connection
                 self.shut(connection)
         return None
@@ -135,12 +135,12 @@ class OpenConnections:
     def connect(self, *, create: bool = False) -> Connection:
         """Open a connection to a file that is prepared."""
         # Read before opening: if the file is swapped in between, the next use notices.
-        file = None if create else file_identity(self._path)
+        file = None if create else file_identity(self.path)
         if file != self._prepared:
             self.shut_idle()  # connections of one process share what they know of the log
         self._opening.append(None)
         try:
-            connection = connect(self._path, create=create)
+            connection = connect(self.path, create=create)
             self._open.add(connection)
         finally:
             self._opening.pop()
@@ -149,9 +149,9 @@ class OpenConnections:
                 self._make_ready(connection)
                 if self._watch is not None:
                     self._watch.forget()
-                self._prepared = file or file_identity(self._path)
+                self._prepared = file or file_identity(self.path)
             connection.file = file
-            swapped = file is not None and file != file_identity(self._path)
+            swapped = file is not None and file != file_identity(self.path)
         except BaseException:
             self.shut(connection)
             raise
@@ -164,7 +164,7 @@ class OpenConnections:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._prepare is not None:
             try:
-                self._prepare(connection, self._path)
+                self._prepare(connection, self.path)
                 break
             except sqlite3.OperationalError as error:
                 # If two processes create a new file's log at once, SQLite refuses one without waiting.

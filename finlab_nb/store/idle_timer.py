@@ -24,8 +24,8 @@ class IdleTimer:
     ----------
     seconds
         For how long nothing must have happened.
-    find
-        Returns what is to be done, a function that tells whether it succeeded; or None once nobody wants it any more.
+    task
+        What is to be done; it tells whether it succeeded.
 
     Attributes
     ----------
@@ -33,10 +33,10 @@ class IdleTimer:
         Whether something is left to be done.
     """
 
-    def __init__(self, seconds: float, find: Callable[[], Callable[[], bool] | None]) -> None:
+    def __init__(self, seconds: float, task: Callable[[], bool]) -> None:
         self.running = False
         self._seconds = seconds
-        self._find = find
+        self._task = task
         self._due = 0.0
         self._lock = threading.Lock()  # held while something is done
         self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -53,6 +53,15 @@ class IdleTimer:
                     self.running = False
                     raise
 
+    def hand_over(self, task: Callable[[], bool]) -> bool:
+        """Do this at once and nothing else any more; tell whether there is a thread to do it.
+
+        This waits for nothing, so that it can be called between any two steps of any thread.
+        """
+        self._task, self._due = task, time.monotonic()
+        self._woken.put(None)
+        return self.running
+
     def stop(self) -> bool:
         """End it, after what is being done, and tell whether something is left to be done."""
         with self._lock:
@@ -67,9 +76,7 @@ class IdleTimer:
                 self._woken.get(timeout=max(0.0, due - time.monotonic()))
             with self._lock:
                 if self.running and due == self._due <= time.monotonic():
-                    task = self._find()
                     self._due = due = due + _AGAIN_SECONDS
-                    self.running = task is not None and not task()
-                    del task  # else it would live on while this waits
+                    self.running = not self._task()
                     if self._due != due:  # something has happened meanwhile
                         self.running = True

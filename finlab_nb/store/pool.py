@@ -11,36 +11,37 @@ that was forked while one was in use refuses to work instead of risking the file
 Ctrl-C can strike between any two steps. So the locks here are plain ones in `with` statements, where it cannot strike
 between taking and holding a lock (conditions, semaphores and queues written in Python can leave theirs taken), and what
 is lent is counted by weak references: a connection that is lost is lent no more.
+
+A pool that nobody holds any more closes itself. So nothing that outlives it may hold it: the thread that brings the log
+back knows the log and the connections, but not the pool.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import queue
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from finlab_nb.errors import PoolTimeoutError, StorageError, StorePicklingError
-from finlab_nb.store import checkpoint, registry, waiting
+from finlab_nb.store import registry, waiting
 from finlab_nb.store.connection import Connection, spoils, translated_errors
 from finlab_nb.store.connections import OpenConnections
 from finlab_nb.store.forks import TemporaryFolder
-from finlab_nb.store.idle_timer import IdleTimer
 from finlab_nb.store.transaction import Owner, Transaction
 from finlab_nb.store.watch import SchemaWatch
+from finlab_nb.store.write_ahead_log import WriteAheadLog
 
 WRITE_LOCK_SECONDS: Final = 60.0
 _FORK_PATIENCE_SECONDS: Final = 2.0
 _RECHECK_SECONDS: Final = 0.1
-_IDLE_SECONDS: Final = 1.5
-_log = logging.getLogger(__name__)
 
 
 class ConnectionPool:
@@ -98,9 +99,10 @@ class ConnectionPool:
         self._watch = watch
         self._folder = folder
         self._connections = OpenConnections(path, prepare, watch)
+        self._wal = WriteAheadLog(path, self._connections)
         self._reset()
-        with registry.FORKING:
-            registry.POOLS.add(self)  # before the first connection, of which a fork must know
+        weakref.finalize(self, _leave, self._connections, self._wal, folder).atexit = False
+        registry.add(self, self._connections)  # before the first connection, of which a fork must know
         with translated_errors(path), self._connections.lent("reader", self._connections.first()) as connection:
             self._begin_reading(connection)
 
@@ -118,11 +120,8 @@ class ConnectionPool:
         self._lock = threading.Lock()  # of what is lent, and of the keeper
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()  # to readers
         self._given_back: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._queue = threading.RLock()  # of those who want to write: the first one asks for the lock of the file
         self._transaction: weakref.ref[Transaction] | None = None
         self._keepers = 0
-        self._checkpoints = checkpoint.Checkpoints(self.path)
-        self._idle_timer = IdleTimer(_IDLE_SECONDS, weakref.WeakMethod(self._bring_log_back_if_idle))
 
     # Transactions -------------------------------------------------------------------------------------------------
 
@@ -179,7 +178,7 @@ class ConnectionPool:
                 with transaction.whole() as connection:
                     yield connection
                     self._connections.refuse_if_forked_in_use()  # it is the parent's
-        self._after_commit()
+        self._wal.after_commit()
 
     @contextlib.contextmanager
     def maintain(self) -> Iterator[sqlite3.Connection]:
@@ -190,11 +189,11 @@ class ConnectionPool:
         registry.refuse_in_transaction(self.path, "this")
         with self.snapshot():  # so that the schema is one that can be relied on
             pass
-        with translated_errors(self.path), self._queue:
+        with translated_errors(self.path), self._wal.queue:
             with self._lease() as connection:
                 yield connection
-            self._bring_log_back()
-        self._idle_timer.restart()
+            self._wal.bring_back()
+        self._wal.wait_for_idleness()
 
     @property
     def transaction(self) -> Transaction | None:
@@ -216,14 +215,14 @@ class ConnectionPool:
         self._connections.refuse_if_unusable()
         waiting.refuse_to_wait_for_oneself(self.path, registry.transaction_on(self.path))
         deadline = time.monotonic() + WRITE_LOCK_SECONDS
-        with self._queue:
+        with self._wal.queue:
             transaction.connection = connection = self._connections.take("writer")
             self._begin_immediate(connection, deadline)
             self._watch_schema(connection, lambda: self._begin_immediate(connection, deadline))
             self._transaction = weakref.ref(transaction)
 
     def _begin_immediate(self, connection: sqlite3.Connection, deadline: float) -> None:
-        with self._queue:
+        with self._wal.queue:
             waiting.take_write_lock(connection, self.path, deadline - time.monotonic(), registry.transaction_on)
 
     @contextlib.contextmanager
@@ -251,37 +250,6 @@ class ConnectionPool:
                 self._watch.repair(connection)
                 connection.execute("COMMIT")
                 begin()
-
-    # The log ------------------------------------------------------------------------------------------------------
-
-    def _after_commit(self) -> None:
-        if self._checkpoints.due():
-            with self._queue:
-                self._bring_log_back()
-        self._idle_timer.restart()
-
-    def _bring_log_back_if_idle(self) -> bool:
-        """Copy the log back unless somebody writes, and tell whether nothing is left to be copied."""
-        if not self._queue.acquire(blocking=False):
-            return False
-        try:
-            return self._bring_log_back()
-        finally:
-            self._queue.release()
-
-    def _bring_log_back(self) -> bool:
-        """Copy the log back into the file as far as others allow, and tell whether nothing is left to be copied."""
-        try:
-            with self._connections.lent("writer") as writer, self._connections.lent("writer") as copier:
-                try:
-                    return self._checkpoints.run(writer, copier)
-                finally:
-                    self._connections.shut(copier)  # it is wanted seldom
-        except (sqlite3.Error, StorageError) as error:
-            # The commit before succeeded, and that is all that its caller must learn. A later one tries again.
-            level = logging.WARNING if isinstance(error, sqlite3.Error) else logging.DEBUG  # the file has gone
-            _log.log(level, "the write-ahead log of %s could not be copied back yet", self.path, exc_info=True)
-            return True
 
     # Freshness ----------------------------------------------------------------------------------------------------
 
@@ -339,11 +307,6 @@ class ConnectionPool:
             return reader
 
     @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._connections.closed
-
-    @property
     def in_use(self) -> int:
         """How many readers are lent at this moment."""
         return len(self._lent)
@@ -353,21 +316,16 @@ class ConnectionPool:
     def close(self) -> None:
         """Close the connections; those in use close when they are returned. Closing twice is fine."""
         self._connections.closed = True
-        if self._connections.forked_in_use:
-            return
-        if self._idle_timer.stop():  # others may have the file open, so that SQLite itself leaves the log
-            self._bring_log_back_if_idle()
-        self._connections.shut_idle()
-        if self._folder is not None:
-            self._folder.remove()
+        if not self._connections.forked_in_use:
+            _end(self._connections, self._wal if self._wal.stop() else None, self._folder)
 
     def before_fork(self) -> None:
         """Close what is open, so that the child inherits nothing."""
         own = self.transaction
         patience = 0.0 if own is not None and own.owner == Owner.here() else _FORK_PATIENCE_SECONDS
         deadline = time.monotonic() + patience
-        self._log_waits = self._idle_timer.stop()
-        self._queue_held = self._queue.acquire(timeout=patience)
+        self._log_waits = self._wal.stop()
+        self._queue_held = self._wal.queue.acquire(timeout=patience)
         self._lock.acquire()
         self._connections.shut_idle()
         while len(self._connections) and time.monotonic() < deadline:
@@ -378,9 +336,9 @@ class ConnectionPool:
         """Open for business again."""
         self._lock.release()
         if self._queue_held:
-            self._queue.release()
+            self._wal.queue.release()
         if self._log_waits:
-            self._idle_timer.restart()
+            self._wal.wait_for_idleness()
 
     def after_fork_in_child(self) -> None:
         """Start empty; connections in use are never touched again, because closing them would touch the file."""
@@ -388,7 +346,29 @@ class ConnectionPool:
         if transaction is not None:
             transaction.connection = None
         self._connections.leave_to_parent()
+        self._wal.reset()
         self._reset()
+
+
+def _leave(connections: OpenConnections, wal: WriteAheadLog, folder: TemporaryFolder | None) -> None:
+    """Close what belonged to a pool that nobody holds any more.
+
+    This happens in any thread, between any two of its steps, so it waits for no lock: if there may be a log to be
+    copied back, a thread is there that waits to do so, and does all of this.
+    """
+    connections.closed = True
+    if not (connections.forked_in_use or wal.hand_over(partial(_end, connections, wal, folder))):
+        _end(connections, None, folder)
+
+
+def _end(connections: OpenConnections, wal: WriteAheadLog | None, folder: TemporaryFolder | None) -> bool:
+    """Close the connections, after the log that may be left, and remove the folder if there is one; return True."""
+    if wal is not None and folder is None:  # others may have the file open, so that SQLite itself leaves the log
+        wal.bring_back_if_idle()
+    connections.shut_idle()
+    if folder is not None:
+        folder.remove()
+    return True
 
 
 def _reopened(path: Path, *arguments: Any) -> ConnectionPool:

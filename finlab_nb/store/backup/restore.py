@@ -37,8 +37,8 @@ def restore_backup(
 ) -> list[Path]:
     """Verify a backup and put it in place of a database, whose files are kept under other names.
 
-    Close the stores, labs and programs that have the database open first. The restored store has a new generation, so
-    all caches of the old one are invalid.
+    Close the stores, labs and programs that have the database open first; stores and labs that nobody holds any more
+    have closed themselves. The restored store has a new generation, so all caches of the old one are invalid.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ class BackupScheduler:
         of this store since the time has last come. If so, it makes one, followed by `cleanup_old_backups`; one that
         fails is tried again ten minutes later, and `get_backup_info` tells why. Calling this again replaces the
         schedule; another scheduler of this process on the same folder is stopped, so that a notebook cell may be run
-        twice.
+        twice. A schedule is a promise: it goes on though nobody holds this object or a store of the database any more.
 
         Parameters
         ----------

@@ -25,6 +25,8 @@ from finlab_nb.store.watch import SchemaWatch
 class StorageManager(Saves, Loads, Changes, Exchange, Upkeep):
     """The store of strategies and their iterations in one SQLite file, safe for threads and processes.
 
+    A store that nobody holds any more closes itself; `close` and ``with`` do so at a known moment.
+
     A store can be sent to other processes (multiprocessing, joblib, Dask) and copied: it is pickled as its path and
     arguments, and opens connections of its own. ``":memory:"`` raises StorePicklingError, because it is private to its
     process; a closed store raises StoreClosedError. A forked child may use it as well, and never removes
