@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -91,6 +92,7 @@ class Lab:
         self.store = StorageManager(db_path, pool_size, timeout)
         self._engine = Engine(self.store.pool, cache)
         self.frames = Frames(self._engine)
+        self._explorers: list[weakref.ref[Explorer]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +104,9 @@ class Lab:
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # else closing one would close both
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_explorers": []}
 
     def __repr__(self) -> str:
         return f"Lab({str(self.store.path)!r})"
@@ -729,13 +734,19 @@ class Lab:
         Returns
         -------
         Explorer
-            An ipywidget, shown if it is the last line of a cell; its controls are attributes.
+            An ipywidget, shown if it is the last line of a cell; its controls are attributes. It holds what it shows
+            of the lab until one of the two is closed, or its cell is run again.
         """
         from finlab_nb.widgets import Explorer
 
-        return Explorer(self.frames, self.store)
+        explorer = Explorer(self.frames, self.store)
+        self._explorers = [one for one in self._explorers if one() is not None] + [weakref.ref(explorer)]
+        return explorer
 
     def close(self) -> None:
-        """Stop the reader and close all connections. Closing twice is fine."""
+        """Close its explorers and all connections, and stop the reader. Closing twice is fine."""
+        while self._explorers:
+            if (explorer := self._explorers.pop()()) is not None:
+                explorer.close()
         self._engine.close()
         self.store.close()

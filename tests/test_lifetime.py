@@ -233,6 +233,8 @@ def test_labs_that_are_made_used_and_dropped_leave_nothing(
                 lab.store.annotate(save(lab.store), starred=True)
             if number % 3:
                 assert len(lab.iterations()) >= number % 2
+            if number % 10 == 9:
+                lab.explore().close()
 
     use(20)  # after which the threads of libraries are there
     wait_until(lambda: own_threads() == [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from finlab_nb.records.plain import is_missing
 from finlab_nb.widgets import formatting
 from finlab_nb.widgets.comparison import PARAMETER, comparison_html, comparison_info
 from finlab_nb.widgets.formatting import escaped
+from finlab_nb.widgets.holding import Holding
 from finlab_nb.widgets.suggestions import suggestions_html
 from finlab_nb.widgets.table import Column, IterationTable
 
@@ -43,6 +45,9 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
     On opening, the iteration with the best Sharpe ratio is selected. Every control is an attribute: setting
     it from code does what a person would do with the mouse.
 
+    A page may show it, so it holds its lab until one of the two is closed, or its cell is run again, and stays in
+    memory until it is closed.
+
     Parameters
     ----------
     frames
@@ -65,9 +70,9 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, frames: Frames, store: StorageManager | None = None) -> None:
+        self._process = os.getpid()
+        self._holding = Holding(frames, store)
         super().__init__()
-        self._frames = frames
-        self._store = store
         self._iterations = pd.DataFrame()
         self._drawn: tuple[str, ...] | None = None
         self._make_controls()
@@ -108,12 +113,18 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             self._draw_again()
 
     def close(self) -> None:
-        """Take the explorer off the page."""
-        for box in self.children:
-            for widget in getattr(box, "children", ()):
-                widget.close()
-            box.close()
-        super().close()
+        """Take the explorer off the page; a forked child leaves that to its parent."""
+        self._holding.let_go()
+        if os.getpid() == self._process:
+            for part in vars(self).values():
+                if isinstance(part, ipywidgets.Widget):
+                    _close(part)
+            self.layout.close()
+            super().close()
+
+    def _repr_mimebundle_(self, **how: Any) -> Any:
+        self._holding.note_shown()
+        return super()._repr_mimebundle_(**how)
 
     def __repr__(self) -> str:
         return f"Explorer({len(self._iterations):,} iterations, {len(self.selected):,} selected)"
@@ -132,7 +143,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.archive_button = _button("Archive", "archive", "")
         self.log_scale = ipywidgets.Checkbox(description="Log scale", indent=False, layout={"width": "auto"})
         controls = [self.strategy, self.show, self.search, self.refresh_button, self.clear_button]
-        if self._store is not None:
+        if self._holding.changes:
             controls += [self.star_button, self.archive_button]
         controls.append(self.log_scale)
         self._controls = ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "overflow": "visible"})
@@ -140,7 +151,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 
     def _make_results(self) -> None:
         self.status = ipywidgets.HTML()
-        self.table = IterationTable(sort_by="sharpe_ratio", editable=self._store is not None)
+        self.table = IterationTable(sort_by="sharpe_ratio", editable=self._holding.changes)
         self.chart = ipywidgets.HTML()
         self.comparison = ipywidgets.HTML()
         self.suggestions = ipywidgets.HTML()
@@ -153,11 +164,11 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             control.observe(self._on(self._fill_table), "value")
         self.log_scale.observe(self._on(self._draw_again), "value")
         self.table.observe(self._on(self._draw), ["selected", "view"])
-        self.table.on_star(lambda iteration_id: self._star([iteration_id]))
+        self.table.on_star(lambda iteration_id: self._switch("starred", [iteration_id]))
         self.refresh_button.on_click(lambda _button: self.refresh())
         self.clear_button.on_click(lambda _button: setattr(self, "selected", []))
-        self.star_button.on_click(lambda _button: self._star(self.selected))
-        self.archive_button.on_click(lambda _button: self._archive(self.selected))
+        self.star_button.on_click(lambda _button: self._switch("starred", self.selected))
+        self.archive_button.on_click(lambda _button: self._switch("archived", self.selected))
 
     def _on(self, action: Callable[[], None]) -> Callable[[Any], None]:
         def react(_change: Any) -> None:
@@ -175,7 +186,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             self.status.value = f'<div class="finlab-nb-problem" role="alert">{escaped(error)}</div>'
 
     def _read(self) -> None:
-        iterations = self._frames.iterations().set_index("iteration_id", drop=False)
+        iterations = self._holding.frames.iterations().set_index("iteration_id", drop=False)
         numbers = iterations["iteration_number"].astype(object).map(str)
         iterations["name"] = iterations["strategy"].astype(object) + " #" + numbers
         self._iterations = iterations.sort_values("timestamp", ascending=False, kind="stable")
@@ -220,22 +231,13 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             return
         self.selected = best
 
-    def _star(self, iteration_ids: list[str]) -> None:
-        """Star these iterations, or remove the stars if all of them have one."""
-        if self._store is not None and iteration_ids:
-            starred = not self._iterations.loc[iteration_ids, "starred"].all()
+    def _switch(self, flag: str, iteration_ids: list[str]) -> None:
+        """Star or archive these iterations, or undo that if it was done to all of them."""
+        if self._holding.changes and iteration_ids:
+            change: dict[str, Any] = {flag: not self._iterations.loc[iteration_ids, flag].all()}
             with self._problems_shown():
                 for iteration_id in iteration_ids:
-                    self._store.annotate(iteration_id, starred=starred)
-                self.refresh()
-
-    def _archive(self, iteration_ids: list[str]) -> None:
-        """Archive these iterations, or take them out of the archive if all of them are in it."""
-        if self._store is not None and iteration_ids:
-            archived = not self._iterations.loc[iteration_ids, "archived"].all()
-            with self._problems_shown():
-                for iteration_id in iteration_ids:
-                    self._store.annotate(iteration_id, archived=archived)
+                    self._holding.store.annotate(iteration_id, **change)
                 self.refresh()
 
     def _draw_again(self) -> None:
@@ -279,14 +281,14 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         compared = comparison_info(chosen.head(MOST_COMPARED))
         cut = _cut("The comparison", len(compared.names), len(chosen))
         self.comparison.value = comparison_html(compared, [lines.get(i, "") for i in chosen.index]) + cut
-        suggestions = self._frames.suggestions(iterations=list(chosen.index))
+        suggestions = self._holding.frames.suggestions(iterations=list(chosen.index))
         self.suggestions.value = suggestions_html(suggestions, _names(self._iterations))
 
     def _chart(self, chosen: pd.DataFrame) -> tuple[str, dict[str, str]]:
         """Return the chart as HTML, and the style of its lines by iteration id."""
         drawn = chosen.head(MOST_COMPARED)
         names = _names(drawn)
-        equity = self._frames.equity(list(drawn.index))
+        equity = self._holding.frames.equity(list(drawn.index))
         info = equity_info(equity, labels=names, initial_capital=drawn["initial_capital"])
         curves = {curve.iteration_id for curve in info.curves}
         said = self._remark(chosen) + _cut("The chart", len(drawn), len(chosen))
@@ -380,6 +382,13 @@ def _button(description: str, icon: str, tooltip: str) -> ipywidgets.Button:
 
 def _fitted(width: str) -> dict[str, Any]:
     return {"layout": {"width": width}, "style": {"description_width": "initial"}}
+
+
+def _close(widget: ipywidgets.Widget) -> None:
+    """Close a widget, and its layout and style, which are widgets too."""
+    for one in (widget.layout, getattr(widget, "style", None), widget):
+        if one is not None:
+            one.close()
 
 
 def _hint(words: str) -> str:

@@ -51,8 +51,9 @@ class IterationTable(anywidget.AnyWidget):
         Whether the stars can be clicked.
     """
 
-    _esm = _HERE / "table.js"
-    _css = _HERE / "widgets.css"
+    # As text: a path would be watched for changes, by what then holds every table for ever.
+    _esm = (_HERE / "table.js").read_text(encoding="utf-8")
+    _css = (_HERE / "widgets.css").read_text(encoding="utf-8")
 
     view: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     selected: traitlets.List[str] = traitlets.List(traitlets.Unicode()).tag(sync=True)
