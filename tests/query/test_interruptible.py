@@ -9,7 +9,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import duckdb
@@ -21,9 +20,10 @@ from finlab_nb.query.interruptible import InterruptibleThread
 PATIENCE = 10.0
 
 
-def question_threads() -> list[FrameType]:
-    """Return the threads that answer questions, by where they are."""
-    return [frame for frame in sys._current_frames().values() if frame.f_code.co_filename == interruptible.__file__]
+def question_threads() -> set[int]:
+    """Return the threads that wait for questions."""
+    frames = sys._current_frames()
+    return {thread for thread, frame in frames.items() if frame.f_code.co_filename == interruptible.__file__}
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -146,19 +146,20 @@ def test_between_questions_the_thread_holds_nothing_of_them() -> None:
         with pytest.raises(duckdb.CatalogException):
             ask_about(thread, held, "FROM nothing")
         del held
-        assert gone() is None
+        wait_until(lambda: gone() is None)
     finally:
         gc.enable()
         thread.close()
 
 
 def test_the_thread_ends_when_nobody_holds_its_owner() -> None:
-    before = len(question_threads())
+    before = question_threads()
     thread = InterruptibleThread()
     ask_about(thread, Held(), "SELECT 1")
-    assert len(question_threads()) == before + 1
+    wait_until(lambda: question_threads() - before)
+    own = question_threads() - before
     del thread
-    wait_until(lambda: len(question_threads()) == before)
+    wait_until(lambda: not own & question_threads())
 
 
 def test_closing_waits_for_the_question_that_is_being_answered() -> None:
