@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 import finlab_nb as fl
+from tests.benchmarks import work
 from tests.benchmarks.children import Child
 
 RUNS: Final = 10_000
-TRADES_OF_RUN: Final = 500
 _EQUITY_EVERY: Final = 50  # so that 200 of 10,000 runs have a curve
-_DAYS: Final = 2_500
-_STRATEGIES: Final = 20
 _BATCH: Final = 250  # runs of one transaction
-_STOCKS: Final = np.array([f"{code:04d}" for code in range(1101, 1301)])
-_CALENDAR: Final = pd.bdate_range("2014-01-02", periods=_DAYS).as_unit("us")
 
 # What a careful analyst would write by hand: the types of the frames, in DuckDB's own default format.
 _BARE_PARQUET: Final = """
@@ -68,7 +63,7 @@ class Book:
     @property
     def trades(self) -> int:
         """How many trades there are."""
-        return self.runs * TRADES_OF_RUN
+        return self.runs * work.TRADES
 
 
 class Runs:
@@ -80,54 +75,13 @@ class Runs:
 
     def next_run(self, *, equity: bool = False) -> dict[str, Any]:
         """Return the arguments of `save_iteration`."""
-        trades = self._trades()
+        trades = work.trades(self._random)
         return {
             "strategy_id": self._strategy_id,
-            "parameters": self._parameters(),
-            "metrics": self._metrics(trades),
+            "parameters": work.parameters(self._random),
+            "metrics": work.metrics(self._random, trades),
             "trades": trades,
-            "equity": self._equity() if equity else None,
-        }
-
-    def _trades(self) -> pd.DataFrame:
-        random, count = self._random, TRADES_OF_RUN
-        entries = np.sort(random.integers(0, _DAYS - 30, count))
-        prices = random.uniform(10, 900, count).round(2)
-        exits = (prices * random.lognormal(0.002, 0.08, count)).round(2)
-        sizes = random.integers(1, 40, count) * 1000.0
-        return pd.DataFrame(
-            {
-                "stock_code": random.choice(_STOCKS, count),
-                "entry_date": _CALENDAR[entries],
-                "exit_date": _CALENDAR[entries + random.integers(1, 30, count)],
-                "entry_price": prices,
-                "exit_price": exits,
-                "position_size": sizes,
-                "profit_loss": ((exits - prices) * sizes).round(2),
-            }
-        )
-
-    def _equity(self) -> pd.Series[float]:
-        return pd.Series(1e6 * np.exp(np.cumsum(self._random.normal(4e-4, 0.01, _DAYS))), index=_CALENDAR)
-
-    def _parameters(self) -> dict[str, Any]:
-        random = self._random
-        return {
-            "lookback": int(random.integers(5, 250)),
-            "holding_days": int(random.integers(1, 60)),
-            "threshold": round(float(random.uniform(0, 1)), 3),
-            "stop_loss": round(float(random.uniform(0.02, 0.2)), 3),
-            "universe": str(random.choice(["large", "mid", "small"])),
-        }
-
-    def _metrics(self, trades: pd.DataFrame) -> dict[str, float]:
-        random = self._random
-        return {
-            "annualized_return": float(random.normal(0.08, 0.1)),
-            "sharpe_ratio": float(random.normal(0.8, 0.5)),
-            "max_drawdown": -float(random.uniform(0.05, 0.5)),
-            "win_rate": float((trades["profit_loss"] > 0).mean()),
-            "total_trades": len(trades),
+            "equity": work.equity(self._random, work.DAYS) if equity else None,
         }
 
 
@@ -143,7 +97,7 @@ def open_book(keep: Path, scale: float, *, baselines: bool = True) -> Book:
     baselines
         Whether to make the copies that the baselines read.
     """
-    runs = max(_STRATEGIES, round(RUNS * scale))
+    runs = max(work.STRATEGIES, round(RUNS * scale))
     folder = keep / f"book_{runs}"
     facts = folder / "book.json"
     if not facts.exists():
@@ -187,13 +141,13 @@ def _build(database: Path, runs: int) -> dict[str, Any]:
     """Write the book and its cache, and return the facts about both."""
     with fl.Lab(database) as lab:
         strategies = [
-            lab.store.save_strategy_version(f"strategy {number % 4}", _code(number), {"lookback": 60})
-            for number in range(_STRATEGIES)
+            lab.store.save_strategy_version(f"strategy {number % 4}", work.code(number), {"lookback": 60})
+            for number in range(work.STRATEGIES)
         ]
         made = _all_runs(strategies, runs)
         ids: list[str] = []
         seconds = 0.0
-        with tqdm(total=runs, desc=f"building a book of {runs * TRADES_OF_RUN:,} trades", unit="run") as progress:
+        with tqdm(total=runs, desc=f"building a book of {runs * work.TRADES:,} trades", unit="run") as progress:
             while batch := list(islice(made, _BATCH)):
                 started = time.perf_counter()
                 ids += lab.store.save_iterations(batch)
@@ -204,7 +158,7 @@ def _build(database: Path, runs: int) -> dict[str, Any]:
         return {
             "strategy_ids": strategies,
             "sample": ids[:: max(1, runs // 500)],
-            "trades_per_second": runs * TRADES_OF_RUN / seconds,
+            "trades_per_second": runs * work.TRADES / seconds,
             "seconds_of_first_cache": time.perf_counter() - started,
         }
 
@@ -213,11 +167,6 @@ def _all_runs(strategies: list[str], runs: int) -> Iterator[dict[str, Any]]:
     made = [Runs(strategy, seed) for seed, strategy in enumerate(strategies)]
     for number in range(runs):
         yield made[number % len(made)].next_run(equity=number % _EQUITY_EVERY == 0)
-
-
-def _code(number: int) -> str:
-    lines = [f"signal_{line} = close.rolling({line + number + 2}).mean()" for line in range(60)]
-    return "\n".join(["def signals(close, lookback=60):", *(f"    {line}" for line in lines), "    return signal_0"])
 
 
 def facts_of(book: Book) -> dict[str, Any]:

@@ -22,7 +22,8 @@ import pandas as pd
 
 import finlab_nb as fl
 from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
-from tests.benchmarks.book import TRADES_OF_RUN, Book, Runs, remove, working_copy
+from tests.benchmarks import work
+from tests.benchmarks.book import Book, Runs, remove, working_copy
 from tests.benchmarks.children import Child
 from tests.benchmarks.table import Row, Target
 from tests.benchmarks.timing import milliseconds, side_by_side, typical
@@ -74,7 +75,7 @@ def save_one(book: Book) -> list[Row]:
                 run_rows = _rows(runs.next_run()["trades"])
                 return milliseconds(lambda: _insert_run(own, own_strategy, run_rows))
 
-            name = f"save an iteration of {TRADES_OF_RUN} trades, durable ({form})"
+            name = f"save an iteration of {work.TRADES} trades, durable ({form})"
             saved, inserted = side_by_side(ours, by_hand, repeats=80, warm_up=5)
             rows.append(Row(name, saved, "executemany, same schema", inserted, Target(1.2, of_ratio=True)))
             saved, inserted = side_by_side(ours, lambda: _bare_save(bare, runs), repeats=80, warm_up=5)
@@ -184,9 +185,7 @@ def load_one(book: Book) -> list[Row]:
             warm_up=5,
         )
     return [
-        Row(
-            f"load an iteration of {TRADES_OF_RUN} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True)
-        )
+        Row(f"load an iteration of {work.TRADES} trades", ours, "sqlite3 and json", baseline, Target(3, of_ratio=True))
     ]
 
 
