@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 _ROOT: Final = Path(__file__).parents[2]
 
@@ -25,13 +25,25 @@ class Child:
     ----------
     role
         A key of `ROLES`, with its arguments.
+    module, python
+        Another module that answers in the same way, and the interpreter that runs it.
+    stderr
+        Where its messages go; by default where the parent's go.
     """
 
-    def __init__(self, role: str, *arguments: object) -> None:
+    def __init__(
+        self,
+        role: str,
+        *arguments: object,
+        module: str = "tests.benchmarks.children",
+        python: str | Path = sys.executable,
+        stderr: IO[str] | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.children", role, *map(str, arguments)],
+            [str(python), "-m", module, role, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             encoding="utf-8",
             cwd=_ROOT,
             env=os.environ | {"PYTHONUTF8": "1"},
@@ -40,19 +52,23 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+    def __exit__(self, *exception: Any) -> None:
+        self._process.__exit__(*exception)
 
     def ask(self, request: object = None) -> Any:
         """Send a request and return the answer."""
+        self.send(request)
+        return self.receive()
+
+    def send(self, request: object = None) -> None:
+        """Send a request; the answer is received later."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
+
+    def receive(self) -> Any:
+        """Return the answer to the oldest request that has none yet."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a child ended with status {self._process.wait()}")
