@@ -19,6 +19,7 @@ from tqdm import tqdm
 import finlab_nb as fl
 from tests.benchmarks import query, store
 from tests.benchmarks.book import Book, facts_of, open_book
+from tests.benchmarks.peers import command as peers
 from tests.benchmarks.table import Row, table, write_json
 
 MEASURES: Final[dict[str, Callable[[Book], list[Row]]]] = {
@@ -43,6 +44,9 @@ _ONLY_WHEN_NAMED: Final = {"growth"}  # it builds a second book, four times as l
 
 def main() -> int:
     """Measure, print the table, and return 1 if a target is missed."""
+    if "--peers" in sys.argv:
+        peers.main([word for word in sys.argv[1:] if word != "--peers"])
+        return 0
     options = _options()
     book = open_book(options.keep, options.scale)
     load_before = _load()
@@ -62,6 +66,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--peers", action="store_true", help="compare with other tools instead; --peers --help")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the 10,000 iterations of the book")
     parser.add_argument(
         "--rows",
