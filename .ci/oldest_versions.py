@@ -8,7 +8,8 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-for requirement in project["dependencies"] + project["optional-dependencies"]["excel"]:
+extras = project["optional-dependencies"]
+for requirement in project["dependencies"] + extras["excel"] + extras["scanner"]:
     bound = re.match(r"([\w.-]+)>=([\w.]+)", requirement)
     if bound is None:
         sys.exit(f"pyproject.toml: {requirement!r} has no lower bound")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finlab_nb.errors import (
     BadDataWarning,
+    CacheWarning,
     DroppedMetricsWarning,
     ImplausibleDataWarning,
     IterationNotFoundError,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackupScheduler",
     "BadDataWarning",
+    "CacheWarning",
     "DroppedMetricsWarning",
     "ImplausibleDataWarning",
     "IterationNotFoundError",

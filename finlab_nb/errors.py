@@ -76,6 +76,10 @@ class NewerFormatWarning(UserWarning):
     """An export file has a newer minor version of the format, and fields that it adds were passed over."""
 
 
+class CacheWarning(UserWarning):
+    """The cache cannot be written or read: answers stay right, and take longer."""
+
+
 class DroppedMetricsWarning(UserWarning):
     """Figures of a backtest that are no numbers, such as texts and times, were left out of the extra metrics."""
 

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-import duckdb
 import numpy as np
 import pandas as pd
 
-from finlab_nb.query.engine import Engine
 from finlab_nb.query.frames import Frames
+from finlab_nb.query.replica.engine import Engine
 from finlab_nb.records import arguments
 from finlab_nb.store import StorageManager
 
@@ -127,7 +126,7 @@ class Lab:
             - parent_strategy_id: str
             - iterations: int64, their number
             - ``best_<name>`` of each metric of the standard set that has a better side: float64
-            - best_iteration_id: str, by Sharpe ratio
+            - best_iteration_id: str, by Sharpe ratio; the earliest of equal ones
             - last_run: datetime64[us, UTC]
 
         Raises
@@ -159,7 +158,8 @@ class Lab:
         starred, archived
             Only iterations that are (True) or are not (False).
         where
-            An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND "param.lookback" < 90``.
+            An SQL condition on the columns of the answer: ``sharpe_ratio > 1 AND param.lookback < 90``. A name that is
+            not made of letters, digits and underscores alone is quoted: ``"param.stop loss" > 0``.
         order_by
             Columns, each followed by ``desc`` to put the largest first: ``"sharpe_ratio desc"``. Unknown values come
             last; equal ones stay in order of time.
@@ -187,8 +187,12 @@ class Lab:
             - changed_at: datetime64[us, UTC], when note, star, archive or tags were last changed, NaT if never
 
             then ``param.<name>`` for each parameter and ``metric.<name>`` (float64) for each extra metric of any of
-            the iterations. A parameter is Int64 (UInt64 if need be), float64, boolean or str: lists, objects, whole
-            numbers beyond 64 bits and mixtures are JSON text.
+            the iterations, chosen by strategy, tags, star and archive. A parameter is Int64 (UInt64 if need be),
+            float64, boolean or str: lists, objects, whole numbers beyond 64 bits and mixtures are JSON text.
+
+            Names are the same in conditions, in the view ``results`` of `sql` and in exports, where case does not
+            count. So the later one of names in the book that differ only in case, by alphabet, ends in ``_2``, the
+            next one in ``_3``; an empty name is shown as ``∅``, and NUL in a name as ``␀``.
 
         Raises
         ------
@@ -210,9 +214,12 @@ class Lab:
         *,
         lowest: bool | None = None,
         strategy: str | None = None,
+        archived: bool | None = False,
         where: str | None = None,
     ) -> pd.DataFrame:
         """Return the best iterations by a metric, best first; iterations without the metric are left out.
+
+        Of equal ones the earlier comes first.
 
         Parameters
         ----------
@@ -224,7 +231,11 @@ class Lab:
             Whether the smallest value is the best. By default this depends on the metric: the smallest is the best for
             ``metric.volatility``, the largest for max_drawdown (at most 0) and for a metric that is unknown or has no
             better side.
-        strategy, where
+        strategy
+            As in `iterations`.
+        archived
+            False leaves out archived iterations, True all others; None takes both.
+        where
             As in `iterations`.
 
         Returns
@@ -237,7 +248,7 @@ class Lab:
         StrategyNotFoundError, QueryError, ValueError
             As in `iterations`; QueryError also if there is no such metric.
         """
-        return self.frames.best(n, by, lowest=lowest, strategy=strategy, where=where)
+        return self.frames.best(n, by, lowest=lowest, strategy=strategy, archived=archived, where=where)
 
     def progress(self, strategy: str, by: str = "sharpe_ratio", *, lowest: bool | None = None) -> pd.DataFrame:
         """Return how the best value of a metric developed over a strategy's iterations, by iteration number.
@@ -296,7 +307,8 @@ class Lab:
 
             or, if long, one row for each metric of each iteration:
 
-            - iteration_id, name: str
+            - iteration_id, name: str; an extra metric with the name of one of the standard set, or one that begins
+              with ``metric.``, has ``metric.`` before it
             - value: float64, NaN where unknown
 
         Raises
@@ -365,7 +377,8 @@ class Lab:
             a datetime other than midnight, is a moment; without an offset it is in UTC.
         columns
             By default the stored columns. Otherwise these, in this order: stored ones, entry_day, exit_day, and the
-            names in `extra`; or ``"all"``: all stored columns and days, and each name in `extra` instead of it.
+            names in `extra`; or ``"all"``: all stored columns and days, and each name in `extra` instead of it. There
+            names that differ only in case, from each other or from a column, are told apart as in `iterations`.
 
         Returns
         -------
@@ -569,13 +582,34 @@ class Lab:
 
     # SQL ----------------------------------------------------------------------------------------------------------
 
+    @overload
     def sql(
         self,
         query: str,
         params: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         frames: Mapping[str, Any] | None = None,
-    ) -> pd.DataFrame:
+        to: Literal["pandas"] = "pandas",
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def sql(
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        frames: Mapping[str, Any] | None = None,
+        to: str,
+    ) -> Any: ...
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        frames: Mapping[str, Any] | None = None,
+        to: str = "pandas",
+    ) -> Any:
         """Return the answer to a SELECT in DuckDB's SQL, which can neither write nor read files.
 
         Ctrl-C, or the stop button of a notebook, ends a query that takes too long.
@@ -583,27 +617,53 @@ class Lab:
         Parameters
         ----------
         query
-            One statement over ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
-            applications, trades, equity, tags, series``. Any other table name refers to a variable of this name: in the
-            calling function, in the functions of the same module that called it, or a global one. It must be a pandas
-            or polars DataFrame, whose index is left out, or a pyarrow table. A view takes precedence over a variable.
+            One SELECT, VALUES, PIVOT, UNPIVOT, SUMMARIZE, DESCRIBE, SHOW or plain EXPLAIN over the views
+            ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades, equity,
+            tags, series``, and ``results``: a row for each iteration with all metrics, and the structs ``param`` and
+            ``metric``, as in ``SELECT stock_code, param.lookback FROM trades JOIN results USING (iteration_id)``.
+
+            Any other table name refers to a variable, spelled the same, as Python finds it at the place of the call: in
+            the calling function, in the running functions that it is written in, or a global one. It must be a
+            DataFrame of pandas, whose index is left out, or of polars, or a table or reader of pyarrow, which is read
+            to its end. A view takes precedence over a variable, and a name defined by WITH over both.
         params
-            Values for ``?`` or ``$name`` in the query.
+            Values for ``?`` or ``$name`` in the query: numbers, texts, dates and moments, also of numpy and pandas, and
+            lists of them; what is missing is NULL.
         frames
             Further tables by name, where variables will not do.
+        to
+            - ``pandas``: a DataFrame.
+            - ``arrow``: a pyarrow.Table.
+            - ``polars``: a DataFrame of polars.
+            - ``stream``: a pyarrow.RecordBatchReader, for answers larger than memory. All of it is of the moment at
+              which it was asked. It ends when it is read to its end, or dropped; until then it keeps that moment.
 
         Returns
         -------
-        DataFrame
-            The columns of the query: text as str, whole numbers as int64 (Int64 where one is missing), other numbers
-            as float64, dates as datetime64[us], moments as datetime64[us, UTC].
+        DataFrame, pyarrow.Table or pyarrow.RecordBatchReader
+            The columns of the query. A later one of a name, regardless of case, ends in ``_2``, ``_3`` and so on. The
+            fields of the structs ``param`` and ``metric`` are columns ``param.<name>`` and ``metric.<name>``.
+
+            In a DataFrame of pandas text is str, and a missing value makes a whole number or flag nullable (Int64,
+            boolean). Decimal numbers are float64, the nearest to each; sums of whole numbers are int64, float64 if one
+            does not fit. Dates are datetime64[us], moments datetime64[us, UTC], and their differences timedelta64[us];
+            intervals with months, which have no length, are DateOffsets. Enums are categories, lists arrays,
+            structs dicts and maps lists of pairs. Otherwise the types are those of DuckDB.
 
         Raises
         ------
         QueryError
-            If the query is not a SELECT, or DuckDB refuses it.
+            If the query is not one SELECT, could do more than answer, or DuckDB refuses it; if a variable is no table;
+            or if the answer holds what the form asked for cannot.
+        StorageError
+            If polars is missing.
         ValueError
             If another argument is wrong.
+
+        Notes
+        -----
+        A number with a point, such as 0.3, is a decimal number for DuckDB. Up to 15 digits it equals the float64 that
+        Python makes of it; longer ones do so as a value of `params`, or with an exponent (``0.3e0``).
 
         Examples
         --------
@@ -613,38 +673,7 @@ class Lab:
         >>> found["trades"].item()
         0
         """
-        return self.frames.sql(query, params, frames=frames)
-
-    def relation(self, view: str) -> duckdb.DuckDBPyRelation:
-        """Return a view as a DuckDB relation, for tools that work with relations.
-
-        The relation, and everything made from it, shows the moment at which it was returned, whatever is written
-        later. It is valid until the lab is closed or relations of eight later moments were returned; after that it
-        raises duckdb.Error. It cannot write.
-
-        Parameters
-        ----------
-        view
-            One of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades,
-            equity, tags, series``.
-
-        Returns
-        -------
-        duckdb.DuckDBPyRelation
-            All rows and columns of the view.
-
-        Raises
-        ------
-        ValueError
-            If there is no such view.
-
-        Examples
-        --------
-        >>> with Lab(":memory:") as lab:
-        ...     lab.relation("trades").filter("profit_loss > 0").aggregate("count(*) AS n").fetchall()
-        [(0,)]
-        """
-        return self.frames.relation(view)
+        return self.frames.sql(query, params, frames=frames, to=to)
 
     # Files --------------------------------------------------------------------------------------------------------
 
@@ -669,7 +698,8 @@ class Lab:
             The folder, created if need be. Files of the same names in it are replaced.
         tables
             Of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades,
-            equity, tags, series``; by default all. The days of trades, curves and series are written too.
+            equity, tags, series``; by default all of these. The days of trades, curves and series are written too.
+            ``results`` is what `iterations` returns.
         format
             - ``parquet``: typed; the one for large books.
             - ``feather``: typed, Arrow's own file format.

@@ -22,7 +22,7 @@ FLAG: Final = "it must be True or False"
 DATE: Final = "it must be a date, such as '2024-01-31', or a moment"
 FILE: Final = "it must be the path of a file"
 FOLDER: Final = "it must be the path of a folder"
-VIEWS: Final = f"it must be {', '.join(map(repr, list(TABLES)[:-1]))} or {list(TABLES)[-1]!r}"
+VIEWS: Final = f"it must be {', '.join(map(repr, TABLES))} or 'results'"
 STATES: Final = "it must be 'open', 'applied' or 'rejected'"
 
 # The call, the argument, a value that it does not take, and the message behind the argument's name.
@@ -54,6 +54,7 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("Lab.best", "by", 5, f" is 5 (int); {FILLED}"),
     ("Lab.best", "lowest", "yes", f" is 'yes' (str); {FLAG}"),
     ("Lab.best", "strategy", ["a"], f" is ['a'] (list); {FILLED}"),
+    ("Lab.best", "archived", "no", f" is 'no' (str); {FLAG}"),
     ("Lab.best", "where", 5, f" is 5 (int); {FILLED}"),
     ("Lab.progress", "strategy", None, f" is None (NoneType); {FILLED}"),
     ("Lab.progress", "by", None, f" is None (NoneType); {FILLED}"),
@@ -82,7 +83,7 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("Lab.sql", "query", 5, f" is 5 (int); {FILLED}"),
     ("Lab.sql", "params", "x", " is 'x' (str); it must be a list for ?, or a dict for $name"),
     ("Lab.sql", "frames", [1], " is [1] (list); it must be a dict of names and DataFrames"),
-    ("Lab.relation", "view", "nope", f" is 'nope'; {VIEWS}"),
+    ("Lab.sql", "to", "numpy", " is 'numpy'; it must be 'pandas', 'arrow', 'polars' or 'stream'"),
     ("Lab.export_frames", "directory", 5, f" is 5 (int); {FOLDER}"),
     ("Lab.export_frames", "tables", "orders", f" is 'orders'; {VIEWS}"),
     ("Lab.export_frames", "tables", [1], f"[0] is 1 (int); {FILLED}"),

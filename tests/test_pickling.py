@@ -68,7 +68,7 @@ def test_a_lab_comes_back_with_its_path_and_arguments(tmp_path: Path, way: Calla
             assert type(other) is fl.Lab
             assert (other.store.path, other.store.pool.size, other.store.pool.timeout) == (tmp_path / "a.db", 3, 1.5)
             assert other.iterations()["note"].tolist() == ["saved before"]
-            assert other.cache_info()["folder"] == tmp_path / "caches" / "a.db.cache"
+            assert other.cache_info()["folder"] == lab.cache_info()["folder"]
             other.store.save_strategy_version("reversal", "code")
             assert len(other.strategies()) == 2
         assert len(lab.strategies()) == 2
@@ -97,7 +97,7 @@ def test_frames_come_back_and_answer(lab: fl.Lab) -> None:
     lab.store.save_strategy_version("momentum", "code")
     assert type(frames) is Frames
     assert frames.strategies()["name"].tolist() == ["momentum"]
-    frames.engine.close()
+    frames.source.close()
 
 
 @every_way

@@ -22,7 +22,7 @@ OWNERS: Final = (fl.Lab, fl.StorageManager, fl.BackupScheduler)
 QUESTIONS: Final = [name for name in dir(Frames) if name in vars(fl.Lab) and name[0] != "_"]
 PLAIN_NAMES: Final = {"str", "int", "float", "bool", "None", "date", "datetime", "tzinfo", "dict", "list", "Path"} | {
     *("Any", "Self", "Iterable", "Iterator", "Mapping", "Sequence", "Explorer", "ImportedIds"),
-    *("os.PathLike", "pd.DataFrame", "pd.Series", "np.datetime64", "duckdb.DuckDBPyRelation"),
+    *("os.PathLike", "pd.DataFrame", "pd.Series", "np.datetime64"),
 }
 TRADE: Final = {"stock_code": "2330", "entry_date": "2024-01-02", "exit_date": "2024-01-09"} | dict.fromkeys(
     ("entry_price", "exit_price", "position_size", "profit_loss"), 1.0
@@ -65,7 +65,7 @@ def _arguments(name: str) -> list[str]:
 
 def test_every_question_is_a_real_method_of_the_lab() -> None:
     assert {"strategies", "iterations", "best", "progress", "metrics", "suggestions", "trades"} <= set(QUESTIONS)
-    assert {"by_stock", "by_period", "equity", "returns", "sql", "relation"} <= set(QUESTIONS)
+    assert {"by_stock", "by_period", "equity", "returns", "sql"} <= set(QUESTIONS)
     shown = pydoc.plain(pydoc.render_doc(fl.Lab))
     for name in QUESTIONS:
         assert f"\n |  {name}(self" in shown

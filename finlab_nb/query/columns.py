@@ -153,6 +153,8 @@ class Table:
         The table that has the owner's time zone, if there are days to compute.
     days
         The computed columns.
+    bucket_bits
+        See `records.tables.Table.bucket_bits`.
     """
 
     name: str
@@ -161,6 +163,7 @@ class Table:
     key: tuple[str, str] | None = None
     zones: str | None = None
     days: tuple[Day, ...] = ()
+    bucket_bits: int = 10
 
     @property
     def shown(self) -> tuple[Column | Day, ...]:
@@ -279,7 +282,8 @@ def quoted(name: str) -> str:
 
 def literal(text: str) -> str:
     """Return text as an SQL literal, for statements that take no parameters."""
-    return "'" + text.replace("'", "''") + "'"
+    parts = ("'" + part.replace("'", "''") + "'" for part in text.split("\0"))
+    return f"({' || chr(0) || '.join(parts)})" if "\0" in text else next(parts)
 
 
 def _day(raw: str) -> str:
@@ -303,6 +307,9 @@ def _timestamp(raw: str) -> str:
         END"""
 
 
-def parquet(path: object) -> str:
-    """Return the table function that reads a Parquet file."""
-    return f"read_parquet({literal(str(path))})"
+def parquet(files: str) -> str:
+    """Return the table function that reads Parquet files, given as SQL, without a guess from their path."""
+    return (
+        f"read_parquet({files}, hive_partitioning = false, union_by_name = false, filename = false, "
+        "file_row_number = false, binary_as_string = false)"
+    )

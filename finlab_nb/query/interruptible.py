@@ -24,28 +24,11 @@ from typing import Any, Final, Generic, TypeVar
 import duckdb
 
 Answer = TypeVar("Answer")
-Question = Callable[[duckdb.DuckDBPyConnection], Answer]
+Question = Callable[[], Answer]
 
 _REPEATED_SECONDS: Final = 0.02
 
 _current = threading.local()
-
-
-def answered(
-    connection: duckdb.DuckDBPyConnection,
-    question: Question[Answer],
-    started: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
-) -> Answer:
-    """Answer a question in its own transaction, which changes nothing."""
-    with connection.cursor() as cursor:
-        if started is not None:
-            started(cursor)
-        cursor.execute("BEGIN TRANSACTION")
-        try:
-            return question(cursor)
-        finally:
-            with contextlib.suppress(duckdb.Error):
-                cursor.execute("ROLLBACK")
 
 
 def stop_if_interrupted() -> None:
@@ -62,7 +45,6 @@ class _Task(Generic[Answer]):
         self.interrupted = False
         self._connection = connection
         self._question = question
-        self._cursor: duckdb.DuckDBPyConnection | None = None
         self._claim = threading.Lock()
         self._begun = self.over = False
         self._sign = threading.Lock()  # released when it is over
@@ -76,17 +58,14 @@ class _Task(Generic[Answer]):
             return
         self._begun, _current.task = True, self
         try:
-            self._answers.append(answered(self._connection, self._question, self._start))
+            self._answers.append(self._question())
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asks
             if not self.interrupted:  # else nobody would take it, and it would hold this frame, and the frame it
                 self._error = error
         finally:
-            self._cursor = _current.task = None
+            _current.task = None
             self.over = True
             self._sign.release()
-
-    def _start(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
 
     def wait(self, tasks: queue.SimpleQueue[_Task[Any] | None]) -> Answer:
         """Have it answered and return the answer; an interrupt stops the question first."""
@@ -111,10 +90,8 @@ class _Task(Generic[Answer]):
     def _stop(self) -> None:
         """Interrupt again and again: a question may ask several queries, and an interrupt ends only the current one."""
         while not self.over:
-            cursor = self._cursor
-            if cursor is not None:
-                with contextlib.suppress(duckdb.Error):
-                    cursor.interrupt()
+            with contextlib.suppress(duckdb.Error):
+                self._connection.interrupt()
             time.sleep(_REPEATED_SECONDS)
 
     def wait_for_end(self) -> None:
@@ -149,9 +126,9 @@ class InterruptibleThread:
         self._asked: Callable[[], _Task[Any] | None] = lambda: None
 
     def ask(self, connection: duckdb.DuckDBPyConnection, question: Question[Answer]) -> Answer:
-        """Return the answer to a question."""
+        """Return the answer to a question that asks this connection."""
         if threading.current_thread() is not threading.main_thread():
-            return answered(connection, question)  # interrupts never arrive here
+            return question()  # interrupts never arrive here
         task = _Task(connection, question)
         self._asked = weakref.ref(task)
         server, self._server = self._server or _Server(), None

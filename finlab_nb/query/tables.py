@@ -23,7 +23,7 @@ def _described(table: records.Table) -> Table:
     columns = tuple(Column(column.name, column.rule.kind, _rule(table, column)) for column in table.columns)
     key = None if table.owner_key is None else (table.owner_key.table, table.owner_key.column)
     days = tuple(Day(f"{one.name.removesuffix('date')}day", one.name) for one in columns if one.kind == "date")
-    return Table(table.name, table.owner, columns, key, table.zones, days)
+    return Table(table.name, table.owner, columns, key, table.zones, days, table.bucket_bits)
 
 
 TABLES: Final = {table.name: _described(table) for table in records.TABLES.values() if table.copied}

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from finlab_nb.records.days import with_utc
-from finlab_nb.records.plain import by_digits, unwrapped
+from finlab_nb.records.plain import by_digits, unwrapped, values_of
 from finlab_nb.records.stamps import begins_day
 from finlab_nb.records.values import (
     filled_text,
@@ -127,12 +127,21 @@ def bound_values(field: str, value: object) -> Any:
 
 
 def _bound(field: str, value: object) -> Any:
-    """Return a value in the form that DuckDB takes: a scalar as what it holds."""
+    """Return a value in the form that DuckDB takes: a scalar as what it holds, and all that has items as a list."""
     held = unwrapped(value)
-    if isinstance(held, (np.float16, np.float32)):
-        held = by_digits(held)
-    elif isinstance(held, np.generic) and not isinstance(held, np.datetime64):
-        held = held.item()
+    if isinstance(held, np.datetime64):
+        is_finer = isinstance(held.item(), int)  # than what Python holds; DuckDB would take the number
+        return held.astype("datetime64[us]") if is_finer else held
+    if isinstance(held, np.floating) and not isinstance(held, np.float64):
+        return by_digits(held)
+    if isinstance(held, np.generic):
+        return held.item()
+    if isinstance(held, dict):
+        return {name: _bound(f"{field}[{shown(name)}]", one) for name, one in held.items()}
+    if hasattr(held, "dtype") or hasattr(held, "to_pylist"):
+        held = values_of(held)
+    if isinstance(held, (list, tuple, set, frozenset, range)):
+        return [_bound(f"{field}[{i}]", one) for i, one in enumerate(held)]
     if isinstance(held, str) and "\0" not in held:
         return text(field, value)
     if isinstance(held, int) and held.bit_length() > _MOST_BITS:

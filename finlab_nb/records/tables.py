@@ -106,6 +106,11 @@ class Table:
     copied: bool = True
 
     @property
+    def bucket_bits(self) -> int:
+        """How many rowids form a bucket, as a power of two: fewer where rows hold code, which takes long to read."""
+        return 4 if any(column.name == "code" for column in self.columns) else 10
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of all columns."""
         return tuple(column.name for column in self.columns)

@@ -13,7 +13,6 @@ from typing import Final
 
 from finlab_nb.errors import IterationNotFoundError, StorageError, StrategyNotFoundError
 from finlab_nb.records.tables import EQUITY, TRADES
-from finlab_nb.store.triggers import BUCKET_BITS
 
 SLICE_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 0.02  # in which other processes, which look for the write lock every few milliseconds, find it
@@ -25,7 +24,7 @@ _STAMP: Final = """
     INSERT OR REPLACE INTO edited_rows SELECT '{table}', bucket, random()
     FROM (SELECT DISTINCT rowid >> {bits} AS bucket FROM {table} WHERE {rows})"""
 _DELETE_ROWS: Final = tuple(
-    statement.format(table=table.name, bits=BUCKET_BITS, rows=table.rows_of(_ID))
+    statement.format(table=table.name, bits=table.bucket_bits, rows=table.rows_of(_ID))
     for table in (TRADES, EQUITY)
     for statement in (_STAMP, "DELETE FROM {table} WHERE {rows}")
 )

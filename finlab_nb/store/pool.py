@@ -117,6 +117,7 @@ class ConnectionPool:
         return _reopened, (self.path, self.size, self.timeout, self._prepare, self._watch)
 
     def _reset(self) -> None:
+        self._listener: weakref.WeakMethod[Callable[[int], None]] | None = None
         self._lock = threading.Lock()  # of what is lent, and of the keeper
         self._lent: weakref.WeakSet[Connection] = weakref.WeakSet()  # to readers
         self._given_back: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -176,9 +177,21 @@ class ConnectionPool:
             with self._ending(transaction), self._ending(transaction):  # twice: Ctrl-C may stop one
                 self._begin(transaction)
                 with transaction.whole() as connection:
+                    before = connection.total_changes
                     yield connection
                     self._connections.refuse_if_forked_in_use()  # it is the parent's
+                    changed_rows = connection.total_changes - before
         self._wal.after_commit()
+        self._tell_listener(changed_rows)
+
+    def listen(self, listener: weakref.WeakMethod[Callable[[int], None]]) -> None:
+        """Have a method called after each commit of this pool, with the number of rows that it changed."""
+        self._listener = listener
+
+    def _tell_listener(self, changed_rows: int) -> None:
+        listener = None if self._listener is None else self._listener()
+        if listener is not None:
+            listener(changed_rows)
 
     @contextlib.contextmanager
     def maintain(self) -> Iterator[sqlite3.Connection]:

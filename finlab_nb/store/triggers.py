@@ -1,8 +1,9 @@
 """The triggers that keep `edited_rows`, made from one template for every table that the replica copies.
 
-Rows are grouped in buckets of 1024 rowids. When any program changes, replaces or removes rows of a bucket, it gets a
-new random stamp. An ordinary append is not an edit. When the owner's key or the zone of rows changes, they count as
-changed. A deletion of ours stamps all buckets of an iteration first (`store.deleting`), and not with each row.
+Rows are grouped in buckets of 1024 rowids, or of 16 where they hold code. When any program changes, replaces or
+removes rows of a bucket, it gets a new random stamp. An ordinary append is not an edit. When the owner's key or the
+zone of rows changes, they count as changed. A deletion of ours stamps all buckets of an iteration first
+(`store.deleting`), and not with each row.
 
 SQLite fires no DELETE trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE removes, so these rows are looked
 up before. Stamps are written by DELETE and INSERT instead of REPLACE, because the conflict policy of the outer
@@ -16,8 +17,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from finlab_nb.records.tables import TABLES, Table
-
-BUCKET_BITS: Final = 10
 
 # Before an INSERT, NEW.rowid is -1 if SQLite will choose it.
 _REPLACED: Final = """CREATE TRIGGER {table}_replaced BEFORE INSERT ON {table}
@@ -95,7 +94,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def _filled(template: str, table: Table) -> str:
     same_key = " OR ".join(f"({' AND '.join(f'{name} = NEW.{name}' for name in key)})" for key in table.keys)
-    parts = {"table": table.name, "bits": BUCKET_BITS, "same_key": same_key or "rowid = NEW.rowid"}
+    parts = {"table": table.name, "bits": table.bucket_bits, "same_key": same_key or "rowid = NEW.rowid"}
     buckets = _BUCKETS.format(**parts)
     return template.format(
         **parts,
@@ -120,5 +119,5 @@ def _of_owner(template: str, table: Table) -> str:
 
 
 def _stamps(table: Table, condition: str) -> str:
-    buckets = f"SELECT DISTINCT rowid >> {BUCKET_BITS} AS bucket FROM {table.name} WHERE {condition}"
+    buckets = f"SELECT DISTINCT rowid >> {table.bucket_bits} AS bucket FROM {table.name} WHERE {condition}"
     return _STAMPS.format(table=table.name, buckets=buckets)

@@ -155,11 +155,13 @@ def _build(database: Path, runs: int) -> dict[str, Any]:
                 progress.update(len(batch))
         started = time.perf_counter()
         lab.sql("SELECT count(*) FROM trades")
+        first_cache = time.perf_counter() - started
+        lab._engine.settle()
         return {
             "strategy_ids": strategies,
             "sample": ids[:: max(1, runs // 500)],
             "trades_per_second": runs * work.TRADES / seconds,
-            "seconds_of_first_cache": time.perf_counter() - started,
+            "seconds_of_first_cache": first_cache,
         }
 
 

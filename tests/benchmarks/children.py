@@ -75,6 +75,19 @@ class Child:
         return json.loads(line)
 
 
+def peak_memory(database: Path, query: str) -> float:
+    """Return how many MB a new kernel that answers a query takes at most."""
+    with Child("summed_up", database, query) as child:
+        return float(child.ask())
+
+
+def milliseconds_of(code: str) -> float:
+    """Return how many milliseconds a new process takes for some code."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
+    return (time.perf_counter() - started) * 1000
+
+
 def new_kernel(kind: str, *arguments: object) -> float:
     """Return the milliseconds that the first frame takes in a process that has just imported what it needs."""
     with Child(kind, *arguments) as child:
@@ -108,6 +121,17 @@ def export(database: str) -> Iterator[Any]:
     """Run one COPY from the attached file to a bare Parquet file."""
     connection = _attach(database)
     yield from _answering(connection.execute)
+
+
+def summed_up(database: str, query: str) -> Iterator[Any]:
+    """Answer a query in a new kernel, and tell how much memory that took at most, in MB."""
+    import finlab_nb as fl
+
+    yield
+    with fl.Lab(database) as lab:
+        lab.sql(query)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    yield int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def first_frame(database: str, question: str, *ids: str) -> Iterator[Any]:
@@ -196,7 +220,8 @@ def _answering(ask: Callable[[str], Any]) -> Iterator[Any]:
 
 
 ROLES: Final[dict[str, Callable[..., Any]]] = {
-    role.__name__: role for role in (attached, read_sql, export, first_frame, first_attach, writer, closed_loop)
+    role.__name__: role
+    for role in (attached, read_sql, export, summed_up, first_frame, first_attach, writer, closed_loop)
 }
 
 

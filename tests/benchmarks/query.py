@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -12,8 +13,8 @@ from typing import Any, Final
 import duckdb
 
 import finlab_nb as fl
-from tests.benchmarks.book import Book, open_book, remove, working_copy
-from tests.benchmarks.children import Child, new_kernel
+from tests.benchmarks.book import RUNS, Book, open_book, remove, working_copy
+from tests.benchmarks.children import Child, milliseconds_of, new_kernel, peak_memory
 from tests.benchmarks.table import Row, Target
 from tests.benchmarks.timing import milliseconds, side_by_side, typical
 
@@ -23,6 +24,8 @@ _AGGREGATE: Final = """
     SELECT stock_code, count(*) AS trades, sum(profit_loss) AS profit_loss, avg(exit_price / entry_price - 1) AS mean
     FROM {trades} GROUP BY stock_code ORDER BY stock_code"""
 _ONE_RUN: Final = "SELECT * FROM {trades} WHERE iteration_id = '{run}'"
+_COUNT: Final = "SELECT count(*) FROM trades"
+_FEW: Final = 2_000
 _ALL_TRADES: Final = "SELECT * FROM {trades}"
 _RUNS_BY_HAND: Final = """
     SELECT i.*, m.* EXCLUDE (iteration_id) FROM s.iterations AS i JOIN s.metrics AS m USING (iteration_id)"""
@@ -98,7 +101,15 @@ def new_kernel_rows(book: Book) -> list[Row]:
         lambda: new_kernel("first_attach", book.copy, _RUNS_BY_HAND),
         repeats=5,
     )
+    whole, imports = side_by_side(
+        lambda: milliseconds_of(
+            f"import finlab_nb as fl; lab = fl.Lab({str(book.database)!r}); lab.best(10); lab.close()"
+        ),
+        lambda: milliseconds_of("import pandas, pyarrow, duckdb"),
+        repeats=5,
+    )
     return [
+        Row("ten best of a new kernel, imports included", whole, "imports alone", imports, Target(2, of_ratio=True)),
         Row("first frame of a new kernel: trades of one iteration", ours, "naive ATTACH", attached, Target(600)),
         Row(
             "first frame of a new kernel: all iterations",
@@ -125,7 +136,7 @@ def seen(book: Book) -> list[Row]:
                 return elapsed
 
             all_of_them = [first_frame_after_commit() for _ in range(61)][1:]
-            nothing_new = typical(lambda: milliseconds(lab._engine.refresh), repeats=500, warm_up=20)
+            nothing_new = typical(lambda: milliseconds(lab._engine.keep_up), repeats=500, warm_up=20)
     finally:
         remove(database)
     return [
@@ -142,19 +153,74 @@ def runs_table(book: Book) -> list[Row]:
     return [Row(f"{book.runs:,} iterations with parameters and metrics", ours, target=Target(60))]
 
 
+def small(book: Book) -> list[Row]:
+    """Small answers: what they cost in a small book, and how little that grows with the book."""
+    few = open_book(book.folder.parent, _FEW / RUNS, baselines=False)
+    thousand = open_book(book.folder.parent, 1_000 / RUNS, baselines=False)
+    with fl.Lab(few.database) as lab:
+        runs = itertools.cycle(few.sample)
+        questions: list[tuple[str, float, Callable[[], Any]]] = [
+            ("the frame", 8, lab.iterations),
+            ("ten best", 5, lambda: lab.best(10)),
+            ("trades of one", 4, lambda: lab.trades([next(runs)])),
+            ("a small view by sql", 3, lambda: lab.sql("SELECT * FROM strategies")),
+        ]
+        rows = [
+            Row(f"{few.runs:,} iterations: {name}", _typical(question), target=Target(most))
+            for name, most, question in questions
+        ]
+    with fl.Lab(book.database) as lab, fl.Lab(thousand.database) as small_lab:
+        for name, question in (("best(10)", fl.Lab.best), ("iterations(limit=10)", _ten)):
+            ours, baseline = side_by_side(
+                partial(_typical, partial(question, lab)), partial(_typical, partial(question, small_lab)), repeats=5
+            )
+            against = f"among {thousand.runs:,}"
+            rows.append(Row(f"{name} among {book.runs:,}", ours, against, baseline, Target(2, of_ratio=True)))
+    return rows
+
+
+def _ten(lab: fl.Lab) -> Any:
+    return lab.iterations(limit=10)
+
+
+def _typical(question: Callable[[], Any]) -> float:
+    return typical(lambda: milliseconds(question), repeats=30, warm_up=3)
+
+
 def first_cache(book: Book) -> list[Row]:
-    """The first question ever, which copies the whole book to Parquet."""
+    """The first question ever: a small answer, which waits for no copy, and one that waits for the trades."""
     database = working_copy(book)
+    run = book.sample[len(book.sample) // 2]
     try:
 
-        def without_cache() -> float:
+        def without_cache(question: Callable[[fl.Lab], Any]) -> float:
             remove_cache(database)
             with fl.Lab(database) as lab:
-                return milliseconds(lambda: lab.sql("SELECT count(*) FROM trades"))
+                return milliseconds(lambda: question(lab))
 
-        return [Row("first question without a cache", typical(without_cache, repeats=2, warm_up=0))]
+        first = "first question without a cache"
+        return [
+            Row(f"{first}: trades of one", _first(without_cache, lambda lab: lab.trades([run])), target=Target(300)),
+            Row(f"{first}: ten best", _first(without_cache, lambda lab: lab.best(10)), target=Target(300)),
+            Row(f"{first}: all trades counted", _first(without_cache, lambda lab: lab.sql(_COUNT))),
+        ]
     finally:
         remove(database)
+
+
+def _first(without_cache: Callable[[Callable[[fl.Lab], Any]], float], question: Callable[[fl.Lab], Any]) -> float:
+    return typical(lambda: without_cache(question), repeats=3, warm_up=0)
+
+
+def size(book: Book) -> list[Row]:
+    """The cache beside the database, and the memory of a kernel that sums up all trades."""
+    cache = sum(path.stat().st_size for path in Path(f"{book.database}.cache").rglob("*") if path.is_file())
+    database = book.database.stat().st_size
+    query = _AGGREGATE.format(trades="trades")
+    return [
+        Row("size of the cache", cache / 1e6, "the database", database / 1e6, Target(0.25, of_ratio=True), unit="MB"),
+        Row("memory of a kernel that sums up all trades", peak_memory(book.database, query), unit="MB"),
+    ]
 
 
 def remove_cache(database: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
@@ -19,7 +20,8 @@ from tests.benchmarks.peers.measures import ROWS, Cell, Measured, measure
 from tests.benchmarks.peers.report import PROMISE_HEADS, block_of, promise_cells, report, write
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-HOME_MADE = ["finlab", "to_sql", "parquet", "duckdb"]
+LONG = os.environ.get("FINLAB_NB_LONG") == "1"
+HOME_MADE = ["finlab", "to_sql", "parquet", "duckdb"] if LONG else ["finlab", "duckdb"]
 
 
 def _tables(text: str) -> list[list[list[str]]]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import re
-import shutil
 import sqlite3
 import warnings
 from collections import Counter
@@ -21,7 +20,8 @@ import pytest
 
 import finlab_nb as fl
 from books import TRADE, fill
-from finlab_nb.query import delta
+from finlab_nb.query.replica import delta, engine
+from finlab_nb.query.replica.building import Building
 from finlab_nb.query.tables import TABLES, Table
 from finlab_nb.records import METRICS
 from finlab_nb.records import tables as records
@@ -244,9 +244,11 @@ def _typed(table: Table) -> str:
 
 def _asked(lab: fl.Lab, table: Table) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
     def question(views: Any) -> Any:
-        return views.execute(_typed(table)).fetchall(), lab._engine.bad_values(views, [table.name]).get(table.name, {})
+        return views.connection.execute(_typed(table)).fetchall(), dict(
+            views.bad_values([table.name]).get(table.name, {})
+        )
 
-    return lab._engine.answer(question)
+    return lab._engine.answer(question, [table.name])
 
 
 def _found_by_check(store: fl.StorageManager, table: Table) -> Counter[tuple[int, str]]:
@@ -285,33 +287,28 @@ def test_every_bad_value_is_missing_and_counted_whichever_way_it_is_read(tmp_pat
     expected, lost = _plain(path, table)
     assert lost
     with fl.Lab(path) as lab:
-        assert _asked(lab, table) == (expected, lost)  # by the tail
+        assert _asked(lab, table) == (expected, lost)  # by the pool
         assert not lab._engine.segments()
-    _spoil(path, table, 20_000 // len(expected) + 1)
-    expected, lost = _plain(path, table)
-    with fl.Lab(path) as lab:
-        rows = _asked(lab, table)  # by the reader
-        assert lab._engine.reader.process_id is not None or len(expected) < 16_384
-        assert [segment.table for segment in lab._engine.segments()] == [name] or len(expected) < 16_384
-        assert rows == (expected, lost)
+    with fl.Lab(path) as lab, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_BULK", 0)
+        assert _asked(lab, table) == (expected, lost)  # by the child
+        assert [segment.table for segment in lab._engine.segments()] == [name]
     with fl.Lab(path) as lab:
         assert _asked(lab, table) == (expected, lost)  # by what another kernel has left
-        assert lab._engine.reader.process_id is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["trades", pytest.param("iterations", marks=pytest.mark.slow)])
 def test_values_of_the_right_type_that_break_the_rules_are_missing_in_the_fast_copy_too(
-    tmp_path: Path, name: str
+    tmp_path: Path, by_child: list[Building], name: str
 ) -> None:
     table, path = TABLES[name], tmp_path / "a.db"
     fl.StorageManager(path).close()
-    _spoil(path, table, 200, of_any_type=False)
+    _spoil(path, table, 3, of_any_type=False)
     expected, lost = _plain(path, table)
-    assert len(expected) > 16_384
     with fl.Lab(path) as lab:
         assert _asked(lab, table) == (expected, lost)
-        assert lab._engine.reader.process_id is not None
+        assert by_child
 
 
 @pytest.mark.slow
@@ -330,19 +327,18 @@ def test_a_row_that_is_read_alone_is_the_same(tmp_path: Path, name: str) -> None
         duck.execute(f"CREATE VIEW copied.{name}_rows AS FROM copied.{name}")
         for (row,) in source.execute(f"SELECT rowid FROM {name} ORDER BY rowid").fetchall():
             delta.read(duck, source, table, [(row, row)])
-        assert (duck.execute(_typed(table)).fetchall(), delta.bad_values(duck, table)) == (expected, lost)
+        counted = delta.bad_values(duck, table, f"copied.{name}")
+        assert (duck.execute(_typed(table)).fetchall(), counted) == (expected, lost)
 
 
-@pytest.mark.slow
-def test_the_reader_that_meets_no_bad_value_copies_by_duckdb_alone(tmp_path: Path) -> None:
-    with fl.Lab(tmp_path / "a.db") as lab:
-        strategy = lab.store.save_strategy_version("a", "x")
-        lab.store.save_iterations({"strategy_id": strategy, "trades": [TRADE] * 500} for _ in range(40))
-        assert len(lab.trades()) == 20_000
-        assert not lab._engine.has_bad_values
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            lab.trades()
+def test_segments_without_bad_values_are_not_searched_for_them(lab: fl.Lab, by_child: list[Building]) -> None:
+    fill(lab, 40)
+    assert len(lab.trades()) == 20_000
+    assert by_child
+    assert not any(one.has_bad_values for one in lab._engine.segments())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lab.trades()
 
 
 def _foreign(path: Path, *statements: str) -> None:
@@ -415,6 +411,7 @@ def test_a_flag_or_parameters_that_mean_nothing_are_missing_and_fail_no_question
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("by_child")
 def test_text_that_is_no_unicode_is_missing_though_duckdb_writes_it_without_a_word(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab:
         fill(lab, 40)
@@ -424,11 +421,11 @@ def test_text_that_is_no_unicode_is_missing_though_duckdb_writes_it_without_a_wo
                 codes = lab.trades()["stock_code"]
             assert codes.isna().to_numpy().nonzero()[0].tolist() == [6, 18_999]
             assert lab._engine.segments()
-            shutil.rmtree(f"{lab.store.path}.cache")
-            lab._engine.forget()
+            lab.clear_cache()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("by_child")
 def test_dates_alone_do_not_cost_the_fast_copy(tmp_path: Path) -> None:
     with fl.Lab(tmp_path / "a.db") as lab:
         fill(lab, 40)
@@ -436,10 +433,10 @@ def test_dates_alone_do_not_cost_the_fast_copy(tmp_path: Path) -> None:
         with pytest.warns(fl.BadDataWarning, match="20 values .*entry_date 20"):
             assert lab.trades()["entry_date"].isna().sum() == 20
         with pytest.warns(fl.BadDataWarning, match="20 values"):
-            lab.relation("trades")
+            lab.sql("FROM trades", to="stream")
 
 
-@pytest.fixture(params=[1, 40], ids=["by the tail", "by the reader"])
+@pytest.fixture(params=[1, 40], ids=["by the pool", "by the child"])
 def spoilt(lab: fl.Lab, request: pytest.FixtureRequest) -> tuple[fl.Lab, list[str]]:
     """Return a lab with two iterations, the first of which another program has spoilt, and perhaps many more."""
     strategy = lab.store.save_strategy_version("a", "x")
@@ -513,7 +510,6 @@ def test_what_breaks_a_rule_is_missing_in_frames_of_every_kind(
     assert pd.isna(progress.loc[bad, "sharpe_ratio"])
     assert progress.loc[good, "is_best"]
     assert lab.sql("SELECT count(*) AS n FROM trades WHERE isinf(entry_price)")["n"].tolist() == [0]
-    assert lab.relation("metrics").filter("sharpe_ratio > 10 OR win_rate > 1").fetchall() == []
     (path,) = lab.export_frames(tmp_path / "out", "trades")
     assert pd.read_parquet(path)["entry_price"].isna().sum() == 1
     assert lab.store.load_iteration(bad)["metrics"]["win_rate"] == 1.5

@@ -18,7 +18,7 @@ import pytest
 
 import finlab_nb as fl
 from books import TRADE, fill
-from finlab_nb.query import compaction
+from finlab_nb.query.replica import compaction
 from finlab_nb.query.tables import Table
 
 pytestmark = pytest.mark.slow
@@ -141,6 +141,7 @@ def test_a_thousand_questions_leak_no_descriptors_threads_or_files(
     others = _state(scratch)["children"]  # of the tests before this one
     strategy = fill(lab, 40)
     run = lab.store.save_iteration(strategy, trades=[TRADE], equity={"2024-01-02": 1.0, "2024-01-03": 2.0}, tags=["t"])
+    lab._engine.settle()
     own = pd.DataFrame({"stock_code": ["2330"]})
     questions: list[Callable[[], Any]] = [
         lab.strategies,
@@ -155,7 +156,8 @@ def test_a_thousand_questions_leak_no_descriptors_threads_or_files(
         lambda: lab.returns(run),
         lambda: lab.suggestions(run),
         lambda: lab.sql("SELECT count(*) FROM trades JOIN own USING (stock_code)"),
-        lambda: lab.relation("tags").fetchall(),
+        lambda: lab.sql("SELECT * FROM tags", to="stream").read_all(),
+        lambda: lab.sql("SELECT * FROM tags", to="stream").schema,
         lambda: lab.export_frames(tmp_path / "out", "tags"),
         lambda: lab.store.annotate(run, note="x"),
     ]

@@ -17,6 +17,8 @@ import pytest
 import finlab_nb as fl
 from books import TRADE, day_of, elsewhere, fill
 
+pytestmark = pytest.mark.sources("replica", "plain")
+
 ZONES = (
     "Asia/Taipei",
     "America/New_York",
@@ -146,7 +148,8 @@ def test_a_zone_that_nobody_knows_leaves_the_date_as_it_is(taipei: tuple[fl.Lab,
     assert lab.trades(run, columns=["entry_day"])["entry_day"].tolist() == [pd.Timestamp("2024-01-31")] * 2
 
 
-@pytest.mark.parametrize("runs", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["by the tail", "by the reader"])
+@pytest.mark.sources("replica")
+@pytest.mark.parametrize("runs", [2, pytest.param(60, marks=pytest.mark.slow)], ids=["by the pool", "by the child"])
 def test_when_another_program_changes_a_zone_the_next_question_knows_its_days(tmp_path: Path, runs: int) -> None:
     path = tmp_path / "a.db"
     with fl.Lab(path) as lab:
@@ -166,7 +169,9 @@ def test_when_another_program_changes_a_zone_the_next_question_knows_its_days(tm
         assert lab.sql("SELECT DISTINCT entry_day FROM trades")["entry_day"].tolist() == [pd.Timestamp("2024-01-31")]
 
 
+@pytest.mark.sources("replica")
 @pytest.mark.slow
+@pytest.mark.usefixtures("by_child")
 @pytest.mark.filterwarnings("ignore::finlab_nb.BadDataWarning")
 def test_the_fast_copy_and_the_careful_one_know_the_same_days_in_order(tmp_path: Path) -> None:
     path = tmp_path / "a.db"

@@ -222,7 +222,7 @@ def test_a_failed_export_leaves_the_old_files_and_nothing_else(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tables": ["trades", "orders"]}, "tables is 'orders'; it must be 'strategies', .* or 'series'"),
+        ({"tables": ["trades", "orders"]}, "tables is 'orders'; it must be 'strategies', .* or 'results'"),
         ({"partition_by": "strategy", "format": "csv"}, "format is 'csv'; it must be 'parquet' with partition_by"),
         ({"where": "  "}, "where is '  '"),
         ({"directory": "a\0b"}, "directory is"),
@@ -342,6 +342,7 @@ with fl.Lab(sys.argv[1]) as lab:
 @pytest.mark.skipif(os.name == "nt", reason="sends a real SIGINT")
 def test_an_interrupted_export_leaves_nothing_and_the_lab_goes_on(lab: fl.Lab, tmp_path: Path) -> None:
     fill(lab, 300)
+    lab._engine.settle()
     (tmp_path / "out").mkdir()
     arguments = [str(lab.store.path), str(tmp_path / "out")]
     finished = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True)

@@ -14,6 +14,8 @@ import finlab_nb as fl
 from books import TRADE
 from finlab_nb.query.tables import TABLES
 
+pytestmark = pytest.mark.sources("replica", "plain")
+
 METRICS = ["annualized_return", "sharpe_ratio", "max_drawdown", "win_rate", "total_trades"]
 
 

@@ -16,6 +16,8 @@ import finlab_nb as fl
 from books import TRADE
 from finlab_nb.analysis import daily_returns, sharpe_ratio, win_rate
 
+pytestmark = pytest.mark.sources("replica", "plain")
+
 
 @pytest.fixture(scope="module")
 def trades(demo_db: Path) -> pd.DataFrame:
@@ -234,11 +236,12 @@ def test_parameters_that_differ_in_case_or_look_like_paths_keep_their_columns(la
         lab.store.save_strategy_version("a", "x"), parameters=parameters, extra_metrics={"X": 1, "x": 2}
     )
     runs = lab.iterations(where="iteration_number = 1", order_by='param.q" desc')
-    assert [runs[f"param.{name}"].item() for name in list(parameters)[:7]] == [1, 2, 3, 4, 5, 6, 7]
+    names = ["Fast", "fast_2", "a.b", "∅", "0", "窗口", 'q"']
+    assert [runs[f"param.{name}"].item() for name in names] == [1, 2, 3, 4, 5, 6, 7]
     assert runs["param.nested"].item() == '{"x":[1,null]}'
     assert runs["param.none"].isna().all()
     assert runs["metric.X"].item() == 1
-    assert runs["metric.x"].item() == 2
+    assert runs["metric.x_2"].item() == 2
     assert not any(str(kind) == "object" for kind in runs.dtypes)
 
 

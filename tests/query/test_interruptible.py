@@ -20,10 +20,10 @@ from finlab_nb.query.interruptible import InterruptibleThread
 PATIENCE = 10.0
 
 
-def question_threads() -> set[int]:
-    """Return the threads that wait for questions."""
-    frames = sys._current_frames()
-    return {thread for thread, frame in frames.items() if frame.f_code.co_filename == interruptible.__file__}
+def is_served(tasks: object) -> bool:
+    """Tell whether a thread waits for these questions."""
+    frames = sys._current_frames().values()
+    return any(one.f_code is interruptible._serve.__code__ and one.f_locals["tasks"] is tasks for one in frames)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -59,7 +59,7 @@ def step(frame, event, argument):
     return step
 
 connection, at, cut_off = duckdb.connect(":memory:"), 0, 0
-for question in (lambda cursor: cursor.execute("SELECT 7").fetchone(), lambda cursor: cursor.execute("FROM nothing")):
+for question in (lambda: connection.execute("SELECT 7").fetchone(), lambda: connection.execute("FROM nothing")):
     interrupted, at = True, 0
     while interrupted:
         at += 1
@@ -74,7 +74,7 @@ for question in (lambda cursor: cursor.execute("SELECT 7").fetchone(), lambda cu
         sys.settrace(None)
         before.clear()
         cut_off += interrupted
-        assert thread.ask(connection, lambda cursor: cursor.execute("SELECT 42").fetchone()) == (42,)
+        assert thread.ask(connection, lambda: connection.execute("SELECT 42").fetchone()) == (42,)
         thread.close()
 gc.collect()
 deadline = time.monotonic() + 10
@@ -100,7 +100,7 @@ from finlab_nb.query.interruptible import InterruptibleThread
 
 begun, may_end = threading.Event(), threading.Event()
 
-def deaf(cursor):
+def deaf():
     begun.set()
     may_end.wait()
 
@@ -116,7 +116,8 @@ try:
     thread.ask(connection, deaf)
 except KeyboardInterrupt:
     print("not waited for")
-print(thread.ask(connection, lambda cursor: cursor.execute("SELECT 42").fetchone()))
+other = connection.cursor()
+print(thread.ask(other, lambda: other.execute("SELECT 42").fetchone()))
 may_end.set()
 thread.close()
 """
@@ -133,7 +134,7 @@ class Held:
 
 def ask_about(thread: InterruptibleThread, held: Held, query: str) -> None:
     connection = duckdb.connect(":memory:")
-    thread.ask(connection, lambda cursor: (held, cursor.execute(query).fetchall()))
+    thread.ask(connection, lambda: (held, connection.execute(query).fetchall()))
     connection.close()
 
 
@@ -153,20 +154,20 @@ def test_between_questions_the_thread_holds_nothing_of_them() -> None:
 
 
 def test_the_thread_ends_when_nobody_holds_its_owner() -> None:
-    before = question_threads()
     thread = InterruptibleThread()
     ask_about(thread, Held(), "SELECT 1")
-    wait_until(lambda: question_threads() - before)
-    own = question_threads() - before
+    assert thread._server is not None
+    tasks = thread._server.tasks
+    wait_until(lambda: is_served(tasks))
     del thread
-    wait_until(lambda: not own & question_threads())
+    wait_until(lambda: not is_served(tasks))
 
 
 def test_closing_waits_for_the_question_that_is_being_answered() -> None:
     thread, connection, done = InterruptibleThread(), duckdb.connect(":memory:"), []
     closing = threading.Thread(target=lambda: (thread.close(), done.append("closed")))
 
-    def question(_: duckdb.DuckDBPyConnection) -> None:
+    def question() -> None:
         closing.start()
         closing.join(0.2)
         done.append("answered")
@@ -179,7 +180,7 @@ def test_closing_waits_for_the_question_that_is_being_answered() -> None:
 
 def test_a_question_may_close_its_own_thread() -> None:
     thread, connection = InterruptibleThread(), duckdb.connect(":memory:")
-    thread.ask(connection, lambda _: thread.close())
-    assert thread.ask(connection, lambda cursor: cursor.execute("SELECT 42").fetchone()) == (42,)
+    thread.ask(connection, thread.close)
+    assert thread.ask(connection, lambda: connection.execute("SELECT 42").fetchone()) == (42,)
     thread.close()
     connection.close()

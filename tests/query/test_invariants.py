@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import finlab_nb as fl
 from books import TRADE, fill
+from finlab_nb.query import reader
+from finlab_nb.query.replica.building import Building
 
 linux = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="reads Linux's /proc")
 
@@ -31,7 +33,7 @@ def own_locks(path: Path) -> set[str]:
 
 @pytest.mark.slow
 @linux
-def test_the_locks_of_the_pool_survive_any_number_of_questions(lab: fl.Lab) -> None:
+def test_the_locks_of_the_pool_survive_any_number_of_questions(lab: fl.Lab, by_child: list[Building]) -> None:
     strategy = fill(lab)
     with lab.store.pool.snapshot() as reader:
         reader.execute("SELECT count(*) FROM trades").fetchone()
@@ -41,22 +43,25 @@ def test_the_locks_of_the_pool_survive_any_number_of_questions(lab: fl.Lab) -> N
             lab.trades()
             lab.iterations()
             lab.sql("SELECT count(*) FROM equity")
-            lab._engine.forget()
+            assert len(by_child) > number
+            lab.clear_cache()
             lab.store.save_iteration(strategy, trades=[TRADE])
-            assert lab._engine.reader.process_id is not None or number
             assert held <= own_locks(lab.store.path)
-        lab._engine.reader.close()
-        assert held <= own_locks(lab.store.path)
 
 
 @linux
-def test_this_process_never_loads_duckdbs_sqlite(lab: fl.Lab) -> None:
+def test_this_process_never_loads_duckdbs_sqlite(lab: fl.Lab, by_child: list[Building]) -> None:
     fill(lab)
     assert len(lab.trades()) == 30_000
-    assert lab._engine.reader.process_id is not None  # the reader has copied them
+    assert by_child  # the child has copied them
     assert "sqlite_scanner" not in Path("/proc/self/maps").read_text()
-    maps = Path(f"/proc/{lab._engine.reader.process_id}/maps").read_text()
-    assert "sqlite_scanner" in maps  # the test would notice
+    code = """
+import duckdb
+from pathlib import Path
+from finlab_nb.query.reader import _load_extension
+print(_load_extension(duckdb.connect()) == ("sqlite_scanner" in Path("/proc/self/maps").read_text()))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
 
 
 def test_a_query_cannot_load_attach_read_or_write_files(lab: fl.Lab) -> None:
@@ -81,35 +86,25 @@ def test_a_query_cannot_load_attach_read_or_write_files(lab: fl.Lab) -> None:
     assert len(lab.trades()) == 500
 
 
-def test_an_idle_database_starts_no_work_in_the_reader(lab: fl.Lab) -> None:
+def test_an_idle_database_starts_no_child(lab: fl.Lab, buildings: list[Building]) -> None:
     fill(lab, 1)
     for _ in range(50):
         assert len(lab.iterations()) == 1
-    assert lab._engine.reader.process_id is None
+    assert not buildings
 
 
 @pytest.mark.slow
-def test_a_reader_that_is_killed_is_started_again(lab: fl.Lab) -> None:
+def test_a_child_that_is_killed_is_started_again(lab: fl.Lab, buildings: list[Building]) -> None:
     fill(lab)
     lab.trades()
-    first = lab._engine.reader.process_id
-    assert first is not None
-    os.kill(first, signal.SIGTERM)
-    fill(lab)
-    assert len(lab.trades()) == 60_000
-    second = lab._engine.reader.process_id
-    assert second not in (None, first)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that ends at once")
-def test_a_reader_that_dies_again_and_again_is_reported(lab: fl.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(lab)
-    with monkeypatch.context() as broken:
-        broken.setattr(sys, "executable", shutil.which("false"))
-        with pytest.raises(fl.ReaderError, match=r"died twice \(exit status 1\) while it copied rows"):
-            lab.trades()
-    assert len(lab.trades()) == 30_000
+    (building,) = buildings
+    while (first := building.process_id) is None:
+        assert not building.has_ended
+    os.kill(first, signal.SIGKILL)
+    building.wait()
+    assert building.error is None
+    lab._engine.settle()
+    assert [one.rows for one in lab._engine.segments()] == [30_000]
 
 
 @pytest.mark.slow
@@ -121,9 +116,11 @@ import sys, time, finlab_nb as fl
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from books import fill
 lab = fl.Lab({str(tmp_path / "a.db")!r})
-fill(lab)
-lab.trades()
-print(lab._engine.reader.process_id, flush=True)
+fill(lab, 600)
+lab.trades(lab.iterations()["iteration_id"][0])
+while not lab._engine._builder.building.process_id:
+    pass
+print(lab._engine._builder.building.process_id, flush=True)
 time.sleep(60 if {end!r} == "kill" else 0)
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -163,21 +160,27 @@ def test_a_forked_child_asks_with_an_engine_of_its_own(lab: fl.Lab) -> None:
     assert len(lab.trades()) == 30_001
 
 
-def test_without_the_extension_the_error_names_the_package(tmp_path: Path) -> None:
-    code = """
-import sys, duckdb
-from finlab_nb.query import reader
-sys.modules["duckdb_extension_sqlite_scanner"] = None
-class Refusing:
-    def execute(self, statement): raise duckdb.IOException("offline")
-try: reader._load_extension(Refusing())
-except Exception as error: print(error)
-"""
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert "pip install --upgrade duckdb duckdb-extension-sqlite-scanner" in finished.stdout
-
-
-def test_the_reader_starts_without_what_only_the_notebook_needs() -> None:
-    code = "import sys, finlab_nb.query.reader; print({'pandas', 'numpy', 'pyarrow', 'sqlite3'} & set(sys.modules))"
+def test_the_child_starts_without_what_only_the_notebook_needs() -> None:
+    heavy = {"pandas", "finlab_nb.records", "finlab_nb.store"}
+    code = f"import sys, finlab_nb.query.reader; print({heavy} & set(sys.modules))"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "set()"
+
+
+def test_the_extension_is_found_wherever_a_package_puts_it(tmp_path: Path) -> None:
+    for package in ("duckdb_extension_sqlite_scanner/extensions", ".duckdb_extensions"):
+        file = tmp_path / package / f"v{duckdb.__version__}" / "linux_amd64" / "sqlite_scanner.duckdb_extension"
+        file.parent.mkdir(parents=True)
+        file.touch()
+    tried: list[str] = []
+
+    class Refusing:
+        def execute(self, statement: str) -> None:
+            tried.append(statement)
+            raise duckdb.IOException("there is none")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(tmp_path)])
+        assert not reader._load_extension(Refusing())  # type: ignore[arg-type]
+    assert tried[0] == "LOAD sqlite_scanner"
+    assert ["duckdb_extension_sqlite_scanner" in one for one in tried[1:]] == [True, False]

@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from hypothesis.stateful import (
 import finlab_nb as fl
 from books import day_of
 from finlab_nb.analysis import daily_returns, win_rate
-from finlab_nb.query import compaction, engine
+from finlab_nb.query.replica import compaction, engine
 from finlab_nb.query.tables import TABLES, Table
 
 pytestmark = pytest.mark.slow
@@ -60,8 +61,8 @@ FOREIGN = (
     "UPDATE trades SET trade_id = trade_id + 1000 WHERE rowid = {number}",
     "INSERT OR REPLACE INTO trades (trade_id, iteration_id, stock_code) "
     "SELECT {number}, iteration_id, 'replaced' FROM iterations LIMIT 1",
-    "INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date) "
-    "SELECT iteration_id, 'foreign', '2023-05-05 09:00:00', '2023-05-08T09:00:00' FROM iterations",
+    "INSERT INTO trades (iteration_id, stock_code, entry_date, exit_date, exit_price) "
+    "SELECT iteration_id, 'foreign', '2023-05-05 09:00:00', '2023-05-08T09:00:00', 2.0 FROM iterations",
     "UPDATE equity SET equity = equity * 2 WHERE rowid % 5 = 0",
     "DELETE FROM equity WHERE rowid % 3 = {number} % 3",
     "INSERT OR REPLACE INTO metrics (iteration_id, sharpe_ratio) SELECT iteration_id, {number} FROM iterations LIMIT 2",
@@ -95,7 +96,36 @@ FOREIGN = (
     "DROP INDEX IF EXISTS iterations_by_zone",
     "DROP INDEX IF EXISTS trades_by_iteration",
     "CREATE TABLE IF NOT EXISTS mine (a)",
+    "INSERT OR IGNORE INTO trades (trade_id, iteration_id, stock_code) "
+    "SELECT -5000000000000000000 + {number}, iteration_id, 'far' FROM iterations LIMIT 1",
+    "INSERT OR REPLACE INTO edited_rows VALUES ('no such table', {number}, 1)",
+    "INSERT OR REPLACE INTO edited_rows VALUES ('trades', {number}, 'x')",
+    "INSERT OR REPLACE INTO edited_rows VALUES ('trades', -{number}, 5), ('tags', 1.5, 5)",
+    "DELETE FROM edited_rows",
 )
+
+
+def _flip(path: Path, number: int) -> None:
+    content = bytearray(path.read_bytes())
+    if content:
+        content[number * 7919 % len(content)] ^= 1 << number % 8
+    path.write_bytes(content)
+
+
+NAMES = ("mode", "Mode", "MODE", "快", "q'", 'a"b', "a.b", "", "%s {x}", "$1", "results", "sharpe_ratio")
+
+# What a disk, or a person, may do to a file of the cache.
+DAMAGE: dict[str, Callable[[Path, int], Any]] = {
+    "a bit is flipped": _flip,
+    "the end is missing": lambda path, number: os.truncate(path, path.stat().st_size * (number % 10) // 10),
+    "it is full of zeros": lambda path, _: path.write_bytes(bytes(path.stat().st_size)),
+    "it is gone": lambda path, _: path.unlink(),
+    "it is another one": lambda path, _: (
+        shutil.copyfile(sorted(path.parent.glob(f"*{path.suffix}"))[0], path)
+        if sorted(path.parent.glob(f"*{path.suffix}"))[0] != path
+        else None
+    ),
+}
 
 
 def _run(seed: int) -> dict[str, Any]:
@@ -105,12 +135,18 @@ def _run(seed: int) -> dict[str, Any]:
     return {
         "parameters": {
             "lookback": chance.randint(1, 99),
-            chance.choice(["mode", "快", "q'"]): chance.choice([1.5, "x"]),
+            chance.choice(["mode", "快", "q'", "Mode", 'a"b', "a.b", "", "%s {x}", "results"]): chance.choice(
+                [1.5, "x"]
+            ),
         },
         "trades": [_trade(chance) for _ in range(chance.randint(0, 30))],
         "equity": {day: 100.0 + chance.random() for day in days},
         "suggestions": [{"priority": chance.choice(["low", "high"]), "description": "d"}] * chance.randint(0, 2),
-        "extra_metrics": {"calmar": chance.choice([None, 1.0, float("inf")])} if seed % 2 else {},
+        "extra_metrics": {
+            chance.choice(["calmar", "Calmar", *filter(None, NAMES)]): chance.choice([None, 1.0, float("inf")])
+        }
+        if seed % 2
+        else {},
         "tags": ["a", "b"][: chance.randint(0, 2)],
     }
 
@@ -249,6 +285,19 @@ class Books(RuleBasedStateMachine):
     def remove_the_cache(self) -> None:
         shutil.rmtree(f"{self.path}.cache", ignore_errors=True)
 
+    @rule(number=st.integers(0, 999), how=st.sampled_from(sorted(DAMAGE)))
+    def damage_the_cache(self, number: int, how: str) -> None:
+        for lab in (self.lab, self.second):
+            lab.close()
+        files = sorted(self.folder.glob("a.db.cache/*/*.*"))
+        if files:
+            DAMAGE[how](files[number % len(files)], number)
+        self.lab, self.second = fl.Lab(self.path), fl.Lab(self.path)
+
+    @rule()
+    def copy_all_that_is_worth_it(self) -> None:
+        self.lab._engine.settle()
+
     @rule()
     def restart_the_kernel(self) -> None:
         self.lab.close()
@@ -281,7 +330,7 @@ def _compare(found: pd.DataFrame, expected: pd.DataFrame, table: str) -> None:
     kinds = {column.name: column.kind for column in TABLES[table].columns}
     assert list(found.columns) == [column.name for column in TABLES[table].shown]
     assert len(found) == len(expected), table
-    # Edited rows come out of the tail, after those of the segments.
+    # Edited rows come out of the delta, after those of the segments.
     keys = [name for name in found.columns if name.endswith("_id") or name in ("name", "tag")]
     found, expected = (
         frame.sort_values(keys, ignore_index=True, kind="stable", key=lambda one: one.astype(str))
@@ -327,18 +376,25 @@ def _check_runs(lab: fl.Lab, plain: dict[str, pd.DataFrame]) -> None:
     names = plain["strategies"].set_index("strategy_id")["name"]
     assert runs["strategy"].tolist() == expected["strategy_id"].map(names).tolist()
     parameters = [json.loads(text) for text in expected["parameters"]]
-    for name in {name for one in parameters for name in one}:
+    for name, shown in _shown({name for one in parameters for name in one}).items():
         values = [one.get(name) for one in parameters]
         if {type(value) for value in values} <= {int, float, type(None)}:
-            found = [None if pd.isna(value) else value for value in runs[f"param.{name}"]]
-            assert found == values
+            found = [None if pd.isna(value) else value for value in runs[f"param.{shown}"]]
+            assert found == values, name
+            some = next((value for value in values if value is not None), None)
+            if some is not None:
+                chosen = lab.iterations(where=f'"param.{shown.replace(chr(34), chr(34) * 2)}" = {some}')
+                ids = expected["iteration_id"][[value == some for value in values]]
+                assert chosen["iteration_id"].tolist() == ids.tolist(), name
     tags = plain["tags"].sort_values("tag").groupby("iteration_id")["tag"].agg(", ".join)
     assert _texts(runs["tags"]) == _texts(expected["iteration_id"].map(tags))
     extra = plain["extra_metrics"].pivot(index="iteration_id", columns="name", values="value")
-    for name in extra.columns:
-        np.testing.assert_array_equal(
-            runs[f"metric.{name}"], expected["iteration_id"].map(extra[name]).astype("float64")
-        )
+    for name, shown in _shown(extra.columns).items():
+        values = expected["iteration_id"].map(extra[name]).astype("float64")
+        np.testing.assert_array_equal(runs[f"metric.{shown}"], values)
+        best = expected.assign(value=values).dropna(subset=["value"])
+        best = best.sort_values("value", ascending=False, kind="stable")["iteration_id"].tolist()
+        assert lab.best(3, f"metric.{shown}", archived=None)["iteration_id"].tolist() == best[:3], name
     counts = plain["iterations"].groupby("strategy_id").size()
     strategies = lab.strategies().set_index("strategy_id")["iterations"]
     assert strategies.to_dict() == {one: int(counts.get(one, 0)) for one in plain["strategies"]["strategy_id"]}
@@ -347,6 +403,16 @@ def _check_runs(lab: fl.Lab, plain: dict[str, pd.DataFrame]) -> None:
     assert len(lab.metrics(long=True)) == (plain["metrics"].shape[1] - 2) * len(plain["metrics"]) + len(
         plain["extra_metrics"]
     )
+
+
+def _shown(names: Iterable[str]) -> dict[str, str]:
+    """Return the names that columns have: a later twin but for case has a number, an empty name a symbol."""
+    shown: dict[str, str] = {}
+    twins: dict[str, int] = {}
+    for name in sorted(names):
+        twins[name.lower()] = twins.get(name.lower(), 0) + 1
+        shown[name] = (name or "∅") + (f"_{twins[name.lower()]}" if twins[name.lower()] > 1 else "")
+    return shown
 
 
 def _check_trades(lab: fl.Lab, plain: pd.DataFrame) -> None:
@@ -381,9 +447,9 @@ def _check_curves(lab: fl.Lab, plain: pd.DataFrame) -> None:
 
 @pytest.fixture
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make rows go to segments by the dozen, by the tail and by the reader."""
+    """Make rows go to segments by the dozen, by the pool and by the child."""
     monkeypatch.setattr(Table, "sealed_rows", 24)
-    monkeypatch.setattr(engine, "_BULK_ROWS", 40)
+    monkeypatch.setattr(engine, "_BULK", 2)
     monkeypatch.setattr(compaction, "MERGED_ROWS", 200)
 
 

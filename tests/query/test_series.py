@@ -10,6 +10,8 @@ import pytest
 import finlab_nb as fl
 from books import elsewhere
 
+pytestmark = pytest.mark.sources("replica", "plain")
+
 
 def _store(path: Path, name: str, points: str, zone: str = "NULL") -> None:
     elsewhere(
@@ -67,11 +69,14 @@ def test_a_series_that_gets_another_name_or_zone_is_shown_with_it(lab: fl.Lab) -
         lab.series("a")
 
 
+@pytest.mark.sources("replica")
 @pytest.mark.slow
+@pytest.mark.usefixtures("by_child")
 def test_a_series_among_many_is_read_from_the_segment_that_has_it(lab: fl.Lab) -> None:
     points = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) SELECT "
     for name in ("a", "台", "é"):
         _store(lab.store.path, name, f"{points} date('1990-01-01', i || ' days') AS date, i * 1.0 AS value FROM n")
+        lab._engine.settle(["series"])
         assert lab.series(name).tolist() == [float(one) for one in range(20_000)]
     assert {segment.owners for segment in lab._engine.segments()} == {(name, name) for name in ("a", "台", "é")}
 

@@ -50,12 +50,16 @@ def test_plain_duckdb_reads_a_snapshot(store: fl.StorageManager, tmp_path: Path)
 import sys, duckdb
 from finlab_nb.query.reader import _load_extension
 connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-_load_extension(connection)
+if not _load_extension(connection):
+    sys.exit(print("no extension"))
 connection.execute(f"ATTACH '{sys.argv[1]}' AS copy (TYPE sqlite, READ_ONLY)")
 print(connection.execute("SELECT count(*), sum(profit_loss) FROM copy.trades").fetchone())
 """
     command = [sys.executable, "-c", script, str(copy)]  # a process of its own: DuckDB brings a second SQLite
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "(500, 1000.0)\n"
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if found == "no extension\n":
+        pytest.skip("DuckDB's SQLite extension is not installed")
+    assert found == "(500, 1000.0)\n"
     assert sorted(one.name for one in tmp_path.glob("copy.db*")) == ["copy.db"]
 
 

@@ -159,7 +159,7 @@ def test_what_cannot_be_put_back_is_told_in_every_call_of_an_open_lab(name: str,
         calls: list[Callable[[], Any]] = [
             lab.trades,
             lab.iterations,
-            lambda: lab.sql("SELECT 1"),
+            lambda: lab.sql("SELECT count(*) FROM strategies"),
             lambda: lab.store.save_iteration(strategy, trades=[TRADE]),
             lambda: lab.store.save_strategy_version("b", "x"),
             lambda: lab.store.load_iteration(iteration),

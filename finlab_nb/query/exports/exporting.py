@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from finlab_nb.query.exports.formats import FORMATS, Format, select
-from finlab_nb.query.exports.spreadsheets import MOST_ROWS, load_xlsxwriter
+from finlab_nb.query.exports.spreadsheets import MOST_COLUMNS, MOST_ROWS, load_xlsxwriter
 from finlab_nb.query.frames.iterations_table import iterations_table
-from finlab_nb.query.frames.questions import Questions, Views, where_text
+from finlab_nb.query.frames.questions import Questions, Views
 from finlab_nb.query.interruptible import stop_if_interrupted
-from finlab_nb.query.tables import TABLES, Table, literal
+from finlab_nb.query.tables import TABLES, Column, Table, literal
 from finlab_nb.records import arguments, new_id
 from finlab_nb.store.fsync import flush_folder, translated_os_errors
 from finlab_nb.store.progress import ProgressBar
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from finlab_nb.records.rules import Kind
 
 _COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
 _CHOSEN: Final = "SELECT iteration_id FROM exported_iterations"
@@ -33,6 +35,15 @@ _PARTITIONS: Final = (
 _OF_STRATEGY: Final = "iteration_id IN (SELECT iteration_id FROM iterations WHERE strategy_id = {strategy})"
 _OF_NO_STRATEGY: Final = """(iteration_id IS NULL OR iteration_id NOT IN (
     SELECT iteration_id FROM iterations WHERE strategy_id IS NOT NULL AND iteration_id IS NOT NULL))"""
+_RESULTS: Final = "results"
+_KINDS: Final[dict[str, Kind]] = {
+    "VARCHAR": "text",
+    "DOUBLE": "float",
+    "BIGINT": "whole",
+    "UBIGINT": "whole",
+    "BOOLEAN": "flag",
+    "TIMESTAMP WITH TIME ZONE": "moment",
+}
 _NO_STRATEGY: Final = "unknown"  # pandas cannot read Hive's own partition for missing values
 
 
@@ -49,7 +60,7 @@ def export_frames(
     """See `Lab.export_frames`."""
     chosen = list(TABLES) if tables is None else arguments.texts("tables", tables)
     for name in chosen:
-        arguments.one_of("tables", name, list(TABLES))
+        arguments.one_of("tables", name, [*TABLES, _RESULTS])
     form = FORMATS[arguments.one_of("format", format, list(FORMATS))]
     if (
         partition_by is not None
@@ -59,7 +70,7 @@ def export_frames(
         raise ValueError(f"format is {format!r}; it must be 'parquet' with partition_by")
     if format == "xlsx":
         load_xlsxwriter()
-    condition = None if where is None else where_text(where)
+    condition, read = frames.where(where)
     folder = arguments.path("directory", directory, "folder")
     shown = arguments.flag("progress", progress)
 
@@ -68,15 +79,23 @@ def export_frames(
             _choose(views, condition)
         with translated_os_errors(folder):
             export = _Export(views, folder, form, condition is not None, partition_by is not None)
-            return export.run([TABLES[name] for name in chosen], frames.engine.own_paths, progress=shown)
+            described = [_flat_results(views) if name == _RESULTS else TABLES[name] for name in chosen]
+            return export.run(described, frames.source.own_paths, progress=shown)
 
-    return frames.ask(question)
+    chosen_by = () if condition is None else (_RESULTS,)
+    return frames.ask(question, {*chosen, "iterations", *chosen_by, *read})
 
 
 def _choose(views: Views, condition: str) -> None:
-    query = f"SELECT iteration_id FROM ({iterations_table(views, 'true', {}).query}) WHERE {condition}"
-    views.check_select(query)
+    query = iterations_table(views).selected("iteration_id", where=condition)
     views.execute(f"CREATE TEMP TABLE exported_iterations AS {query}")
+
+
+def _flat_results(views: Views) -> Table:
+    """Describe the wide table as a file has it: it takes the place of the view for this question."""
+    views.execute(f"CREATE TEMP VIEW {_RESULTS} AS {iterations_table(views).selected()}")
+    types = views.rows(f"SELECT column_name, column_type FROM (DESCRIBE {_RESULTS})")
+    return Table(_RESULTS, "iteration_id", tuple(Column(name, _KINDS[kind]) for name, kind in types))
 
 
 class _Export:
@@ -100,6 +119,11 @@ class _Export:
                 raise ValueError(
                     f"{table.name} has {count:,} rows; a sheet of Excel holds {MOST_ROWS - 1:,} below its header: "
                     "choose fewer iterations by 'where', or export to 'parquet'"
+                )
+            if self._form is FORMATS["xlsx"] and len(table.shown) > MOST_COLUMNS:
+                raise ValueError(
+                    f"{table.name} has {len(table.shown):,} columns; a sheet of Excel holds {MOST_COLUMNS:,}: "
+                    "export to 'parquet'"
                 )
         self._folder.mkdir(parents=True, exist_ok=True)
         drafts = [self._folder / f".{new_id()}.tmp" for _ in tables]
@@ -154,7 +178,7 @@ class _Export:
                 yield name, part
 
     def _write_file(self, path: Path, query: str, bar: ProgressBar) -> None:
-        rows: pa.RecordBatchReader = self._views.execute(query).to_arrow_reader(self._form.batch_rows)
+        rows: pa.RecordBatchReader = self._views.connection.sql(query).to_arrow_reader(self._form.batch_rows)
         with self._form.writing(path, rows.schema) as write:
             for batch in rows:
                 stop_if_interrupted()

@@ -25,6 +25,7 @@ _MOMENT_TEXT: Final = "strftime(timezone('UTC', {0}), '%Y-%m-%dT%H:%M:%S.%fZ')"
 _JSON_NUMBER: Final = """CASE WHEN {0} IS NULL THEN NULL WHEN isfinite({0}) THEN to_json({0})
     WHEN {0} > 0 THEN to_json('Infinity') ELSE to_json('-Infinity') END"""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # without it Excel takes UTF-8 for the system's old code page
+_CSV: Final = pyarrow.csv.WriteOptions(include_header=True, batch_size=1024, delimiter=",", quoting_style="needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _writing_feather(path: Path, schema: pa.Schema) -> Iterator[Write]:
 def _writing_csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
     with path.open("wb") as stream:
         stream.write(_BYTE_ORDER_MARK)
-        with pyarrow.csv.CSVWriter(stream, schema) as writer:
+        with pyarrow.csv.CSVWriter(stream, schema, write_options=_CSV) as writer:
             yield lambda batch: writer.write_batch(_guarded(batch))
 
 

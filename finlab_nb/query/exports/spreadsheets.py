@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MOST_ROWS: Final = 1_048_576  # in a sheet, including the header
+MOST_COLUMNS: Final = 16_384
 GUARDED_STARTS: Final = "=+-@\t\r"  # a spreadsheet takes text that starts with these for a formula
 
+# Text stays text, whatever it looks like; `_write_cell` writes what no cell can hold.
+_OPTIONS: Final = {
+    "constant_memory": True,
+    "strings_to_formulas": False,
+    "strings_to_numbers": False,
+    "strings_to_urls": False,
+    "nan_inf_to_errors": False,
+    "remove_timezone": False,
+    "use_zip64": True,
+}
 _MOST_CHARACTERS: Final = 32_767  # in a cell, in UTF-16
 _FIRST_DATE: Final = datetime(1900, 3, 1)  # noqa: DTZ001 - Excel knows no zones, and has one day too many before this
 _EXACT_WHOLE: Final = 2**53
@@ -44,9 +55,7 @@ def load_xlsxwriter() -> ModuleType:
 @contextlib.contextmanager
 def writing_xlsx(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Write a workbook with memory that does not grow with its rows."""
-    workbook = load_xlsxwriter().Workbook(
-        str(path), {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    )
+    workbook = load_xlsxwriter().Workbook(str(path), _OPTIONS)
     try:
         sheet = workbook.add_worksheet()
         sheet.freeze_panes(1, 0)

@@ -23,7 +23,7 @@ class Frames(IterationFrames, TradeFrames, CurveFrames, SeriesFrames, SqlFrames)
 
     Parameters
     ----------
-    engine
+    source
         What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
-        applications, trades, equity, tags, series``.
+        applications, trades, equity, tags, series, results``.
     """

@@ -11,15 +11,13 @@ from finlab_nb.records import arguments
 _SHOWN_NAMES: Final = 40
 
 
-def column(field: str, value: object, names: Sequence[str]) -> int:
-    """Return the place, counted from 1, of the column with this name, which may differ in case."""
+def column(field: str, value: object, names: Sequence[str], what: str = "column") -> int:
+    """Return the place, counted from 1, of the column with this name, which may be given in another case."""
     name = arguments.filled_text(field, value)
-    if name in names:
-        return names.index(name) + 1
-    same = [place for place, one in enumerate(names, 1) if one.lower() == name.lower()]
-    if len(same) != 1:
-        raise QueryError(f"{field} is {name!r}; no such column, there are {listed_names(names)}")
-    return same[0]
+    places = {one.lower(): place for place, one in enumerate(names, 1)}
+    if name.lower() not in places:
+        raise QueryError(f"{field} is {name!r}; no such {what}, there are {listed_names(names)}")
+    return places[name.lower()]
 
 
 def listed_names(names: Sequence[str]) -> str:

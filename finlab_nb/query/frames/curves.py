@@ -22,7 +22,7 @@ _POINTS: Final = """
     ) USING (iteration_id)
     WHERE {condition} AND date IS NOT NULL AND equity IS NOT NULL ORDER BY place, equity.date, equity_id"""
 _CAPITALS: Final = """
-    SELECT iteration_id, initial_capital FROM iterations WHERE {condition} AND initial_capital IS NOT NULL"""
+    SELECT iteration_id, initial_capital FROM {iterations} WHERE {condition} AND initial_capital IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,16 @@ class CurveFrames(Questions):
             condition = views.condition(wanted)
             ids = [one for (one,) in views.rows(_IDS)] if wanted is None else wanted
             date = "day::TIMESTAMP" if by_day else "date"
-            query = _POINTS.format(date=date, equity=views.rows_of("equity", ids), condition=condition)
+            query = _POINTS.format(date=date, equity=views.moment.rows_of("equity", ids), condition=condition)
             answer = views.execute(query, {"ids": ids}).fetchnumpy()
             places, dates, values = (np.ma.getdata(answer[name]) for name in ("place", "date", "equity"))
-            capitals = dict(views.rows(_CAPITALS.format(condition=condition))) if by_day else {}
-            return _Points(ids, places, dates, values, capitals)
+            return _Points(ids, places, dates, values, _capitals(views, ids, condition) if by_day else {})
 
-        return self.ask(question)
+        if by_day:
+            return self.ask(question, {"equity", "iterations"}, wanted)
+        return self.ask(question, {"equity"}, wanted, checked=("iterations",))
+
+
+def _capitals(views: Views, ids: list[str], condition: str) -> dict[str, float]:
+    query = _CAPITALS.format(iterations=views.moment.rows_of("iterations", ids), condition=condition)
+    return dict(views.rows(query))

@@ -2,101 +2,85 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from finlab_nb.errors import BadDataWarning, IterationNotFoundError, QueryError, StrategyNotFoundError, warn
-from finlab_nb.query import delta
+from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError, warn
+from finlab_nb.query.frames.parsing import Parsed, parsed
+from finlab_nb.query.source import translated_errors
 from finlab_nb.query.tables import TABLES, literal
 from finlab_nb.records import arguments
 from finlab_nb.records.metrics import STANDARD_SET
 
 if TYPE_CHECKING:
-    from finlab_nb.query.engine import Engine
+    from finlab_nb.query.source import Moment, Question, Source
 
 Answer = TypeVar("Answer")
 
+_MOST_PARSED: Final = 256  # queries
+
 _UNKNOWN_IDS: Final = """
     SELECT id FROM (SELECT unnest($ids::VARCHAR[]) AS id) WHERE id NOT IN (
-        SELECT iteration_id FROM iterations WHERE iteration_id IS NOT NULL)"""
+        SELECT iteration_id FROM {iterations} WHERE iteration_id IS NOT NULL)"""
 _KNOWN_STRATEGY: Final = "SELECT 1 FROM strategies WHERE strategy_id = $strategy OR name = $strategy LIMIT 1"
 
-_FEW_ITERATIONS: Final = 64
-
-_NULLABLE: Final[dict[Any, Any]] = {
-    pa.int64(): pd.Int64Dtype(),
-    pa.uint64(): pd.UInt64Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.bool_(): pd.BooleanDtype(),
-}
-_STRINGS: Final[dict[Any, Any]] = (
-    {}
-    if pd.__version__ >= "3"
-    else {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
+_WHOLE: Final = (
+    *(pa.int64(), pa.int32(), pa.int16(), pa.int8()),
+    *(pa.uint64(), pa.uint32(), pa.uint16(), pa.uint8()),
 )
+_NULLABLE: Final[dict[Any, tuple[Any, Any]]] = {
+    **dict.fromkeys(_WHOLE, (pd.arrays.IntegerArray, 0)),
+    pa.bool_(): (pd.arrays.BooleanArray, False),
+}
+_TEXT: Final[Any] = pd.StringDtype("pyarrow", na_value=np.nan) if pd.__version__ >= "3" else pd.StringDtype("pyarrow")
 # These are Int64 whether or not a value is missing.
 _WHOLE_METRICS: Final = {metric.name for metric in STANDARD_SET if metric.kind == "whole"}
 _WHOLE_IF_TYPED: Final = ("param.", "extra.")
-# These change the engine permanently or take memory addresses, though they look like SELECTs.
-_REFUSED_FUNCTIONS: Final = re.compile(
-    r"\b(enable_logging|disable_logging|truncate_duckdb_logs|enable_profiling|disable_profiling|checkpoint|"
-    r'force_checkpoint|json_execute_serialized_sql|arrow_scan(?:_dumb)?|pandas_scan|python_map_function|seq_scan)"?\s*\('
-    r'|\b(query(?:_table)?)"?\s*\(',
-    re.IGNORECASE,
-)
 
 
 class Views:
     """The views at one moment, as a question sees them."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-        self.asked: list[str] = []
-        self._shown: dict[str, list[delta.Shown]] = {}
+    def __init__(self, moment: Moment) -> None:
+        self.moment = moment
+        self.connection = moment.connection
 
     def execute(self, query: str, values: Any = None) -> duckdb.DuckDBPyConnection:
         """Ask one query."""
-        self.asked.append(query)
         return self.connection.execute(query, values) if values else self.connection.execute(query)
+
+    def result(self, query: str, values: Any = None) -> duckdb.DuckDBPyRelation | duckdb.DuckDBPyConnection:
+        """Ask one query whose answer becomes Arrow, batch by batch."""
+        # Since DuckDB 2 only a relation gives its rows without a copy; before, one with values held them all first.
+        if duckdb.__version__ >= "2":
+            return self.connection.sql(query, params=values or None)
+        return self.execute(query, values)
 
     def rows(self, query: str, values: Any = None) -> list[Any]:
         """Return the rows of an answer."""
         return self.execute(query, values).fetchall()
 
+    def table(self, query: str, values: Any = None) -> pa.Table:
+        """Return an answer as an Arrow table."""
+        return self.result(query, values).to_arrow_table()
+
     def frame(self, query: str, values: Any = None) -> pd.DataFrame:
         """Return an answer as a DataFrame."""
-        return to_frame(self.execute(query, values).to_arrow_table())
-
-    def held(self, name: str) -> set[str]:
-        """Return the columns of a view in which any row may have a value."""
-        return {column for place in self._places(name) for column in place.held}
-
-    def rows_of(self, name: str, ids: Sequence[str]) -> str:
-        """Return what to select the rows of these owners from; for a few, only the places that can hold them."""
-        if not 0 < len(ids) <= _FEW_ITERATIONS:
-            return name
-        return f"({delta.rows_of(TABLES[name], self._places(name), ids)}) AS {name}"
-
-    def _places(self, name: str) -> list[delta.Shown]:
-        if name not in self._shown:
-            self._shown[name] = delta.shown(self.connection, TABLES[name])
-        return self._shown[name]
+        return to_frame(self.table(query, values))
 
     def check_ids(self, ids: Sequence[str]) -> None:
         """Refuse ids that no iteration has."""
         if not ids:
             return
-        if len(ids) <= _FEW_ITERATIONS:
-            (known,) = self.connection.execute(f"SELECT count(*) FROM iterations WHERE {among(ids)}").fetchone() or (0,)
-            if known == len(ids):
-                return
-        unknown = self.connection.execute(_UNKNOWN_IDS, {"ids": list(ids)}).fetchall()
+        iterations = self.moment.rows_of("iterations", ids)
+        if self.rows(f"SELECT count(*) FROM {iterations} WHERE {among(ids)}") == [(len(ids),)]:
+            return
+        unknown = self.rows(_UNKNOWN_IDS.format(iterations=iterations), {"ids": list(ids)})
         if unknown:
             more = f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else ""
             raise IterationNotFoundError(f"iterations holds {unknown[0][0]!r}; no iteration has this id{more}")
@@ -113,84 +97,99 @@ class Views:
         if not self.connection.execute(_KNOWN_STRATEGY, {"strategy": strategy}).fetchall():
             raise StrategyNotFoundError(f"strategy is {strategy!r}; no strategy has this id or name")
 
-    def check_select(self, query: str) -> None:
-        """Refuse anything that is not one SELECT, or could change the engine."""
-        statements = self.connection.extract_statements(query)
-        if len(statements) != 1:
-            hint = "; give PIVOT its values with IN (...)" if re.search(r"\bpivot\b", query, re.IGNORECASE) else ""
-            raise QueryError(f"the query holds {len(statements)} statements; it must be one{hint}")
-        kind = statements[0].type
-        if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-            raise QueryError(
-                f"the query is a {kind.name} statement; only SELECT is allowed, the store does the writing"
-            )
-        if kind == duckdb.StatementType.EXPLAIN and not re.match(
-            r"\s*explain\s+(analyze\s+)?(select|with|from|values|table|\()", query, re.IGNORECASE
-        ):
-            raise QueryError("the query explains something else than a SELECT; only SELECT is allowed")
-        refused = _REFUSED_FUNCTIONS.search(query)
-        if refused:
-            name = refused[1] or refused[2]
-            raise QueryError(f"the query calls {name}(); it could change more than its answer and is not allowed")
-
 
 class Questions:
-    """What all subjects share: one engine, and a way to ask it.
+    """What all subjects share: one source, and a way to ask it.
 
     Parameters
     ----------
-    engine
+    source
         What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
-        applications, trades, equity, tags, series``.
+        applications, trades, equity, tags, series, results``.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._parsed: dict[tuple[str, frozenset[str]], Parsed] = {}
 
     @property
-    def engine(self) -> Engine:
-        """The engine that answers."""
-        return self._engine
+    def source(self) -> Source:
+        """What answers."""
+        return self._source
 
-    def ask(self, question: Callable[[Views], Answer]) -> Answer:
-        """Answer a question about the newest moment, and warn if values of its tables broke the rules."""
-        lost: dict[str, dict[str, int]] = {}
+    def ask(
+        self,
+        question: Callable[[Views], Answer],
+        tables: Collection[str],
+        owners: Sequence[str] | None = None,
+        *,
+        checked: Collection[str] = (),
+    ) -> Answer:
+        """Answer a question about the newest moment, and warn if values of its tables broke the rules.
 
-        def asked(connection: duckdb.DuckDBPyConnection) -> Answer:
-            views = Views(connection)
-            answer = question(views)
-            if self._engine.has_bad_values:
-                words = set(re.findall(r"\w+", " ".join(views.asked).lower()))
-                lost.update(self._engine.bad_values(connection, words & TABLES.keys()))
-            return answer
-
-        answer = self._engine.answer(asked)
+        See `Source.answer` for what it must tell of itself; `checked` are further tables of which it only reads ids.
+        """
+        lost: dict[str, Mapping[str, int]] = {}
+        with translated_errors():
+            answer = self._source.answer(_counting(question, tables, lost), {*tables, *checked}, owners)
         if lost:
             _warn(lost)
         return answer
 
-    def warn_of_lost_values(self, tables: Sequence[str]) -> None:
-        """Warn if values of some tables broke the rules."""
-        lost = self._engine.answer(lambda connection: self._engine.bad_values(connection, tables))
+    def stream(
+        self, question: Callable[[Views], pa.RecordBatchReader], tables: Collection[str]
+    ) -> pa.RecordBatchReader:
+        """Answer a question as `ask` does, in pieces."""
+        lost: dict[str, Mapping[str, int]] = {}
+        with translated_errors():
+            answer = self._source.stream(_counting(question, tables, lost), tables)
         if lost:
             _warn(lost)
+        return answer
+
+    def where(self, value: str | None) -> tuple[str | None, frozenset[str]]:
+        """Return a caller's condition as the text after WHERE, and the names of the views that it reads."""
+        if value is None:
+            return None, frozenset()
+        text = arguments.filled_text("where", value)
+        # What can be read without parentheses cannot close those that it gets.
+        read = self.parsed(f"SELECT {text}\n").read
+        return f"({text}\n)", read & TABLES.keys()  # the line break ends a comment in it
+
+    def parsed(self, text: str, frames: Collection[str] = ()) -> Parsed:
+        """Return what a query does; see `parsing.parsed`. It is worked out once, as notebooks ask the same again."""
+        key = text, frozenset(frames)
+        if key not in self._parsed:
+            found = self.ask(lambda views: parsed(views.connection, text, frames), ())
+            if len(self._parsed) >= _MOST_PARSED:
+                self._parsed.clear()
+            self._parsed[key] = found
+        return self._parsed[key]
 
     def of_iterations(
         self,
         query: str,
+        tables: Collection[str],
         iterations: str | Iterable[str] | None,
         conditions: Sequence[str] = (),
         values: Mapping[str, Any] | None = None,
+        *,
+        alone: bool = True,
     ) -> pd.DataFrame:
-        """Answer a query with a {condition} for all or some iterations."""
+        """Answer a query of some {tables} by name, with a {condition} for all or some iterations.
+
+        If these are not alone, it also reads rows of others, and tables by their views.
+        """
         ids = None if iterations is None else arguments.texts("iterations", iterations)
+        owners = ids if alone else None
         bound = dict(values or {})
 
         def question(views: Views) -> pd.DataFrame:
+            rows = {table: views.moment.rows_of(table, owners or []) for table in tables}
             condition = " AND ".join([*conditions, views.condition(ids)])
-            return views.frame(query.format(condition=condition), bound)
+            return views.frame(query.format(condition=condition, **rows), bound)
 
-        return self.ask(question)
+        return self.ask(question, tables, owners, checked=("iterations",))
 
 
 def among(ids: Sequence[str]) -> str:
@@ -198,27 +197,41 @@ def among(ids: Sequence[str]) -> str:
     return f"iteration_id IN ({', '.join(map(literal, ids)) or 'NULL'})"
 
 
-def where_text(value: str | None) -> str:
-    """Return a caller's condition as the text after WHERE."""
-    # The line break ends a comment in it.
-    return "true" if value is None else f"({arguments.filled_text('where', value)}\n)"
+def _counting(
+    question: Callable[[Views], Answer], tables: Collection[str], lost: dict[str, Mapping[str, int]]
+) -> Question[Answer]:
+    """Return a question that also counts the values of its tables that broke the rules."""
+
+    def asked(moment: Moment) -> Answer:
+        lost.update(moment.bad_values(tables))
+        return question(Views(moment))
+
+    return asked
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table as a DataFrame of the documented dtypes."""
     names = table.column_names
-    columns = [_plain(column) for column in table.columns]
-    places = list(map(str, range(len(columns))))
-    table = pa.Table.from_arrays(columns, names=places)
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_STRINGS.get)
-    for place, name, column in zip(places, names, columns, strict=True):
-        kind = column.type
-        if kind in _NULLABLE and (column.null_count or name in _WHOLE_METRICS or name.startswith(_WHOLE_IF_TYPED)):
-            frame[place] = column.to_pandas(types_mapper=_NULLABLE.get)
-        elif pa.types.is_timestamp(kind) and kind.tz:
-            frame[place] = frame[place].dt.tz_convert("UTC")
+    # Made by hand, because pandas takes three times as long to make some columns of its own accord and replace others.
+    columns = dict(enumerate(_array(name, _plain(one)) for name, one in zip(names, table.columns, strict=True)))
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
     frame.columns = pd.Index(names)
     return frame
+
+
+def _array(name: str, column: pa.ChunkedArray) -> Any:
+    """Return the values of a column as pandas takes them without a second look."""
+    kind, missing = column.type, column.null_count
+    if kind in _NULLABLE and (missing or name in _WHOLE_METRICS or name.startswith(_WHOLE_IF_TYPED)):
+        array, nothing = _NULLABLE[kind]
+        values = column.fill_null(nothing) if missing else column
+        return array(values.to_numpy(), column.is_null().to_numpy(), copy=True)
+    if pa.types.is_string(kind):
+        return _TEXT.__from_arrow__(column)
+    if pa.types.is_timestamp(kind):
+        moments = pd.DatetimeIndex(column.to_numpy())
+        return moments if kind.tz is None else moments.tz_localize("UTC")
+    return column.to_numpy() if pa.types.is_floating(kind) or kind in _NULLABLE else column.to_pandas()
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -232,7 +245,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
                 return column.cast(pa.int64())
             except pa.ArrowInvalid:
                 pass
-        return pc.cast(column, pa.float64(), safe=False)
+        return column.cast(pa.string()).cast(pa.float64())  # the nearest float, which a direct cast often misses
     return column
 
 

@@ -14,7 +14,6 @@ from finlab_nb.errors import SeriesNotFoundError
 from finlab_nb.query.frames.columns import listed_names
 from finlab_nb.query.frames.questions import Questions, Views, to_frame
 from finlab_nb.records import arguments
-from finlab_nb.store import series as stored
 
 _POINTS: Final = """
     SELECT date, value FROM {series} WHERE name = $name AND date IS NOT NULL AND value IS NOT NULL
@@ -41,10 +40,10 @@ class SeriesFrames(Questions):
         wanted = arguments.filled_text("name", name)
 
         def question(views: Views) -> Any:
-            query = _POINTS.format(series=views.rows_of("series", [wanted]))
+            query = _POINTS.format(series=views.moment.rows_of("series", [wanted]))
             return views.execute(query, {"name": wanted}).fetchnumpy()
 
-        points = self.ask(question)
+        points = self.ask(question, {"series"}, [wanted])
         dates, values = (np.ma.getdata(points[column]) for column in ("date", "value"))
         if not len(dates):
             names = self.series_names()["name"].tolist()
@@ -57,7 +56,7 @@ class SeriesFrames(Questions):
         """See `Lab.series_names`."""
         rows = [
             (_text(name), points, _moment(first), _moment(last), _text(zone), _text(source), _moment(changed_at))
-            for name, points, first, last, zone, source, changed_at in self._engine.stored(stored.names)
+            for name, points, first, last, zone, source, changed_at in self._source.series_names()
         ]
         columns = [pa.array(column, kind) for column, kind in zip(_columns(rows), _NAMES.types, strict=True)]
         return to_frame(pa.Table.from_arrays(columns, schema=_NAMES))

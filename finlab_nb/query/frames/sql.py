@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
-from typing import Any, Final, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from finlab_nb.errors import QueryError, is_ours
+from finlab_nb.errors import QueryError
+from finlab_nb.query.frames import answers
+from finlab_nb.query.frames.parsing import Parsed
 from finlab_nb.query.frames.questions import Questions, Views
+from finlab_nb.query.frames.variables import callers_variables
 from finlab_nb.query.tables import TABLES
 from finlab_nb.records import arguments
 
-Lookup: TypeAlias = Callable[[str], Any]
+FORMS: Final = ("pandas", "arrow", "polars", "stream")
 
-_UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+?) does not exist!", re.DOTALL)
+_VIEWS: Final = frozenset({*TABLES, "results"})
 
 
 class SqlFrames(Questions):
@@ -31,77 +30,77 @@ class SqlFrames(Questions):
         params: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
         frames: Mapping[str, Any] | None = None,
-    ) -> pd.DataFrame:
+        to: str = "pandas",
+    ) -> Any:
         """See `Lab.sql`."""
         text, values = arguments.filled_text("query", query), arguments.bound_values("params", params)
-        given = _given_frames(frames)
-        lookup = _variables(sys._getframe(1))  # noqa: SLF001 - the documented way to find a caller
+        form = arguments.one_of("to", to, FORMS)
+        if form == "polars":
+            answers.load_polars()
+        known = _given_frames(frames)
+        names = {name.lower() for name in known}
+        wanted = self.parsed(text, names)
+        known |= _variables(wanted, {*_VIEWS, *names})
+        tables = {name.lower() for name in wanted.read} & _VIEWS
 
-        def question(views: Views) -> pd.DataFrame:
-            views.check_select(text)
-            for name, frame in given.items():
+        def asked(views: Views) -> Any:
+            for name, frame in known.items():
                 views.connection.register(name, frame)
-            return _with_variables(views, text, values, lookup)
+            return views.result(wanted.text, values)
 
-        return self.ask(question)
-
-    def relation(self, view: str) -> duckdb.DuckDBPyRelation:
-        """See `Lab.relation`."""
-        name = arguments.one_of("view", view, list(TABLES))
-        self.warn_of_lost_values([name])
-        return self._engine.pin(name)
-
-
-def _with_variables(views: Views, query: str, values: Any, lookup: Lookup) -> pd.DataFrame:
-    """Answer a query; an unknown table is looked up among the caller's variables."""
-    known: set[str] = set()
-    while True:
-        try:
-            return views.frame(query, values)
-        except duckdb.CatalogException as error:
-            unknown = _UNKNOWN_TABLE.search(str(error))
-            if unknown is None or unknown[1].lower() in known:
-                raise
-            value = lookup(unknown[1])
-            if value is None:
-                raise
-            views.connection.register(unknown[1], _table(unknown[1], value))
-            known.add(unknown[1].lower())
-
-
-def _variables(frame: FrameType | None) -> Lookup:
-    """Return a function that finds a variable as the code outside this package sees it, or None."""
-    while frame is not None and is_ours(frame):
-        frame = frame.f_back
-    scopes: list[Mapping[str, Any]] = []
-    module = {} if frame is None else frame.f_globals
-    while frame is not None and frame.f_globals is module:  # a lambda or comprehension has its own frame
-        scopes.append(frame.f_locals)
-        frame = frame.f_back
-    scopes.append(module)
-
-    def lookup(name: str) -> Any:
-        return next((scope[name] for scope in scopes if name in scope), None)
-
-    return lookup
+        if form == "stream":
+            return self.stream(lambda views: answers.stream(asked(views)), tables)
+        answer = self.ask(lambda views: answers.table(asked(views)), tables)
+        return answer if form == "arrow" else answers.FRAMES[form](answer)
 
 
 def _given_frames(frames: Mapping[str, Any] | None) -> dict[str, Any]:
     if frames is None:
         return {}
     for name in arguments.mapping("frames", frames, "a dict of names and DataFrames"):
-        if not isinstance(name, str) or name.lower() in TABLES:
+        if not isinstance(name, str) or not name or name.lower() in _VIEWS:
             raise ValueError(f"frames has the name {name!r}; it must be text, and not the name of a view")
-    return {name: _table(name, value) for name, value in frames.items()}
+    return _tables(frames)
+
+
+def _variables(wanted: Parsed, known: Collection[str]) -> dict[str, Any]:
+    """Return the caller's variables of the names that a query reads, and that nothing else has."""
+    names = [name for name in wanted.read if name.lower() not in known]
+    found = dict(zip(names, map(callers_variables(), names), strict=True)) if names else {}
+    # What WITH defines may be read only where it is defined, and then a variable of its name need not be a table.
+    return _tables(
+        {
+            name: value
+            for name, value in found.items()
+            if value is not None and (name.lower() not in wanted.defined or _is_table(value))
+        }
+    )
+
+
+def _tables(values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {name.lower(): name for name in values}
+    for name in values:
+        if names[name.lower()] != name:
+            raise QueryError(f"the tables {name} and {names[name.lower()]} have the same name for DuckDB")
+    return {name: _table(name, value) for name, value in values.items()}
+
+
+def _is_table(value: Any) -> bool:
+    is_column = isinstance(value, (pd.Series, pa.Array, pa.ChunkedArray))
+    return isinstance(value, (pd.DataFrame, pa.Table)) or (hasattr(value, "__arrow_c_stream__") and not is_column)
 
 
 def _table(name: str, value: Any) -> Any:
-    """Return a value in a form that DuckDB can scan without reading any file."""
+    """Return a value in a form that DuckDB can scan, several times and without reading any file."""
     if isinstance(value, (pd.DataFrame, pa.Table)):
         return value
-    if hasattr(value, "__arrow_c_stream__") and not isinstance(value, pd.Series):
-        return pa.table(value)
+    if _is_table(value):
+        try:
+            return pa.table(value)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise QueryError(f"the query reads {name}, and pyarrow cannot read the variable {name}: {error}") from error
+    hint = "; collect() makes one of it" if hasattr(value, "collect") else ""
     raise QueryError(
         f"the query reads {name}, and the variable {name} is a {type(value).__name__}; it must be a DataFrame of "
-        "pandas or polars, or a table of pyarrow"
+        f"pandas or polars, or a table of pyarrow{hint}"
     )

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query.frames.columns import listed_names
-from finlab_nb.query.frames.json_columns import types_of, values_of
 from finlab_nb.query.frames.questions import Questions, Views, to_frame
-from finlab_nb.query.tables import TABLES, quoted
+from finlab_nb.query.json_types import joined, kinds_of, pointer, structure, type_of
+from finlab_nb.query.names import shown_names
+from finlab_nb.query.tables import TABLES, literal, quoted
 from finlab_nb.records import arguments
 
 PERIODS: Final = ("day", "week", "month", "quarter", "year")
@@ -28,10 +29,11 @@ _ARROW_TYPES: Final = {
     "TIMESTAMP": pa.timestamp("us"),
 }
 _TYPES: Final = {column.name: _ARROW_TYPES[column.duckdb_type] for column in TABLES["trades"].columns}
-_TRADES: Final = "SELECT {selected} FROM (SELECT *, {values} AS p FROM {trades} WHERE {condition})"
-_EXTRA_NAMES: Final = "SELECT DISTINCT unnest(json_keys(extra)) FROM trades WHERE extra IS NOT NULL ORDER BY 1"
+_TRADES: Final = "SELECT {selected} FROM (SELECT *{values} FROM {trades} WHERE {condition})"
+_EXTRA_STRUCTURES: Final = f"""
+    SELECT DISTINCT {structure("extra")} FROM {{trades}} WHERE {{condition}} AND extra IS NOT NULL"""
 _IN_CURRENCIES: Final = """
-    SELECT * FROM {trades} LEFT JOIN (SELECT iteration_id, currency FROM iterations) USING (iteration_id)
+    SELECT * FROM {trades} LEFT JOIN (SELECT iteration_id, currency FROM {iterations}) USING (iteration_id)
     WHERE {condition}"""
 _IN_NO_CURRENCY: Final = "SELECT *, NULL::VARCHAR AS currency FROM {trades} WHERE {condition}"
 # As in `analysis.win_rate`: a win rate counts the closed trades whose result is known, by P&L or else by return.
@@ -78,25 +80,45 @@ class TradeFrames(Questions):
                 date_or_day = "entry_date" if isinstance(found, datetime) else "entry_day"
                 conditions.append(f"{date_or_day} {sign} ${name}")
 
-        def question(views: Views) -> pd.DataFrame:
-            of_ids = views.condition(ids)
-            trades = views.rows_of("trades", ids or [])
-            selected = _selected(views, wanted, f"(SELECT extra FROM {trades} WHERE {of_ids})")
-            empty = {name: _TYPES[name] for name in selected.keys() & (_TYPES.keys() - views.held("trades"))}
-            asked = {name: sql for name, sql in selected.items() if name not in empty} | {"trade_id": "trade_id"}
+        def question(views: Views) -> tuple[pd.DataFrame, list[str]]:
+            of_ids, trades = views.condition(ids), views.moment.rows_of("trades", ids or [])
+            is_stored = wanted is None or (wanted != "all" and set(wanted) <= set(_SHOWN))
+            types = {} if is_stored else _extra_types(views, trades, of_ids)
+            selected = _selected(wanted, types)
+            empty = {name: _TYPES[name] for name in selected.keys() & (_TYPES.keys() - views.moment.held("trades"))}
+            asked = {name: key for name, key in selected.items() if name not in empty} | {"trade_id": None}
+            keys = [key for key in asked.values() if key is not None]
+            pointers = ", ".join(literal(pointer(key)) for key in keys)
             query = _TRADES.format(
-                selected=", ".join(asked.values()),
-                values=values_of("extra", (name for name in selected if name not in _SHOWN)),
+                selected=", ".join(
+                    quoted(name)
+                    if key is None
+                    else f"TRY_CAST(p[{keys.index(key) + 1}] AS {types.get(key, 'VARCHAR')})"
+                    for name, key in asked.items()
+                ),
+                values=f", json_extract_string(extra, [{pointers}]) AS p" if keys else "",
                 trades=trades,
                 condition=" AND ".join([of_ids, *conditions]),
             )
-            rows = views.execute(query, bound).to_arrow_table()
+            rows = views.table(query, bound)
             columns = dict(zip(asked, rows.columns, strict=True))
             # DuckDB takes as long for a column without any value as for another one.
             columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}
-            return _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
+            frame = _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
+            return frame, [key for key in keys if key not in types]
 
-        return self.ask(question)
+        frame, unknown = self.ask(question, {"trades"}, ids, checked=("iterations",))
+        if unknown:
+            self._check_names(unknown)
+        return frame
+
+    def _check_names(self, unknown: Iterable[str]) -> None:
+        """Refuse a name that is no key of any trade; other iterations may have keys that the chosen ones lack."""
+        everywhere = sorted(self.ask(lambda views: _extra_types(views, "trades", "true"), {"trades"}))
+        for name in unknown:
+            if name not in everywhere:
+                names = listed_names([*_SHOWN, *everywhere])
+                raise QueryError(f"columns has {name!r}; no such column, there are {names}")
 
     def by_stock(self, iterations: str | Iterable[str] | None = None, *, per_iteration: bool = False) -> pd.DataFrame:
         """See `Lab.by_stock`."""
@@ -116,11 +138,12 @@ class TradeFrames(Questions):
         ids = None if iterations is None else arguments.texts("iterations", iterations)
 
         def question(views: Views) -> pd.DataFrame:
-            rows = _IN_CURRENCIES if "currency" in views.held("iterations") else _IN_NO_CURRENCY
-            trades = rows.format(trades=views.rows_of("trades", ids or []), condition=views.condition(ids))
+            rows = _IN_CURRENCIES if "currency" in views.moment.held("iterations") else _IN_NO_CURRENCY
+            sources = {name: views.moment.rows_of(name, ids or []) for name in ("trades", "iterations")}
+            trades = rows.format(condition=views.condition(ids), **sources)
             return views.frame(query.format(trades=trades, **parts))
 
-        return self.ask(question)
+        return self.ask(question, {"iterations", "trades"}, ids)
 
 
 def _frame(columns: list[pa.ChunkedArray], names: list[str], trade_ids: pa.ChunkedArray) -> pd.DataFrame:
@@ -136,31 +159,18 @@ def _frame(columns: list[pa.ChunkedArray], names: list[str], trade_ids: pa.Chunk
     return ordered
 
 
-def _selected(views: Views, wanted: str | Sequence[str] | None, rows: str) -> dict[str, str]:
-    """Return the SQL of each column of an answer by its name: stored ones, or those wanted, or ``"all"``."""
+def _extra_types(views: Views, trades: str, condition: str) -> dict[str, str]:
+    """Return the type of each key in `extra` of some trades."""
+    structures = views.rows(_EXTRA_STRUCTURES.format(trades=trades, condition=condition))
+    return {name: type_of(kinds) for name, kinds in joined(kinds_of(text) for (text,) in structures).items()}
+
+
+def _selected(wanted: str | Sequence[str] | None, known: Iterable[str]) -> dict[str, str | None]:
+    """Return the columns of an answer, each with its key in `extra` if any: those stored, or wanted, or ``"all"``."""
     if wanted is None:
-        return {name: quoted(name) for name in _STORED}
-    if wanted == "all":
-        types = types_of(views, "extra", rows)
-        names = [name for name in _SHOWN if name != "extra"] + [name for name in types if name not in _SHOWN]
-    else:
-        names = list(wanted)
-        types = {} if set(names) <= set(_SHOWN) else types_of(views, "extra", rows)
-        _check_names(views, names, types)
-    keys = [name for name in names if name not in _SHOWN]
-    casts = {
-        name: f"TRY_CAST(p[{place}] AS {types.get(name, 'VARCHAR')}) AS {quoted(f'extra.{name}')}"
-        for place, name in enumerate(keys, 1)
-    }
-    return {name: casts.get(name, quoted(name)) for name in names}
-
-
-def _check_names(views: Views, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a name that is no column and no key of any trade; other iterations may have keys that these lack."""
-    unknown = set(names) - {*_SHOWN, *known}
-    if not unknown:
-        return
-    everywhere = [name for (name,) in views.rows(_EXTRA_NAMES)]
-    for name in names:
-        if name in unknown and name not in everywhere:
-            raise QueryError(f"columns has {name!r}; no such column, there are {listed_names([*_SHOWN, *everywhere])}")
+        return dict.fromkeys(_STORED)
+    if wanted != "all":
+        return {name: None if name in _SHOWN else name for name in wanted}
+    stored = [name for name in _SHOWN if name != "extra"]
+    keys = shown_names(set(known) - set(_SHOWN), taken=_SHOWN)
+    return {**dict.fromkeys(stored), **{shown: key for key, shown in keys.items()}}

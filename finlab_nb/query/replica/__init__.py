@@ -1,0 +1,1 @@
+"""The replica: columnar copies of the tables beside the database, and the DuckDB that shows them."""
