@@ -89,13 +89,9 @@ class TradeFrames(Questions):
             asked = {name: key for name, key in selected.items() if name not in empty} | {"trade_id": None}
             keys = [key for key in asked.values() if key is not None]
             pointers = ", ".join(literal(pointer(key)) for key in keys)
+            values = {key: f"TRY_CAST(p[{place}] AS {types.get(key, 'VARCHAR')})" for place, key in enumerate(keys, 1)}
             query = _TRADES.format(
-                selected=", ".join(
-                    quoted(name)
-                    if key is None
-                    else f"TRY_CAST(p[{keys.index(key) + 1}] AS {types.get(key, 'VARCHAR')})"
-                    for name, key in asked.items()
-                ),
+                selected=", ".join(quoted(name) if key is None else values[key] for name, key in asked.items()),
                 values=f", json_extract_string(extra, [{pointers}]) AS p" if keys else "",
                 trades=trades,
                 condition=" AND ".join([of_ids, *conditions]),
