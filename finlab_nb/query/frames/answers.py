@@ -43,7 +43,7 @@ def table(result: Result) -> pa.Table:
 def stream(result: Result) -> pa.RecordBatchReader:
     """Return an answer that is computed while it is read."""
     _check_types(result)
-    reader = result.to_arrow_reader(_BATCH_ROWS)
+    reader: pa.RecordBatchReader = result.to_arrow_reader(_BATCH_ROWS)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
