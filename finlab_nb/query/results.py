@@ -12,7 +12,7 @@ The view ``results`` shows the table to SQL: `BASE_COLUMNS`, and the structs ``p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -124,6 +124,8 @@ class Results:
         What these rows have: the kinds of each parameter's values, by name, and the names of their extra metrics.
     shown
         The names that these parameters and extra metrics are shown by, by name.
+    asked
+        The shapes of the rows that questions were about, by what chose them: notebooks ask the same again.
     """
 
     parameters: Mapping[str, Column] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class Results:
     kinds: Mapping[str, frozenset[str]] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     shown: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+    asked: dict[Hashable, Sequence[Shape]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def columns(self, shapes: Iterable[Shape] | None = None) -> dict[str, str]:
         """Return the SQL of each column of an answer, by its name.

@@ -73,5 +73,7 @@ def iterations_table(views: Views, condition: str = "true", values: Mapping[str,
     results, bound = views.moment.results, values or {}
     if condition == "true":
         return IterationsTable(results.columns(), condition, bound)
-    shapes = views.rows(_SHAPES.format(condition=condition), bound)
-    return IterationsTable(results.columns(shapes), condition, bound)
+    key = condition, repr(bound)
+    if key not in results.asked:
+        results.asked[key] = views.rows(_SHAPES.format(condition=condition), bound)
+    return IterationsTable(results.columns(results.asked[key]), condition, bound)

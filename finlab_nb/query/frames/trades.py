@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from finlab_nb.errors import QueryError
 from finlab_nb.query.frames.columns import listed_names
-from finlab_nb.query.frames.questions import Questions, Views, to_frame
+from finlab_nb.query.frames.questions import Questions, Views, among, to_frame
 from finlab_nb.query.json_types import joined, kinds_of, pointer, structure, type_of
 from finlab_nb.query.names import shown_names
 from finlab_nb.query.tables import TABLES, literal, quoted
@@ -29,7 +29,8 @@ _ARROW_TYPES: Final = {
     "TIMESTAMP": pa.timestamp("us"),
 }
 _TYPES: Final = {column.name: _ARROW_TYPES[column.duckdb_type] for column in TABLES["trades"].columns}
-_TRADES: Final = "SELECT {selected} FROM (SELECT *{values} FROM {trades} WHERE {condition})"
+_TRADES: Final = "SELECT {selected} FROM {trades} WHERE {condition}"
+_WITH_VALUES: Final = "(SELECT *, json_extract_string(extra, [{pointers}]) AS p FROM {trades})"
 _EXTRA_STRUCTURES: Final = f"""
     SELECT DISTINCT {structure("extra")} FROM {{trades}} WHERE {{condition}} AND extra IS NOT NULL"""
 _IN_CURRENCIES: Final = """
@@ -81,7 +82,7 @@ class TradeFrames(Questions):
                 conditions.append(f"{date_or_day} {sign} ${name}")
 
         def question(views: Views) -> tuple[pd.DataFrame, list[str]]:
-            of_ids, trades = views.condition(ids), views.moment.rows_of("trades", ids or [])
+            of_ids, trades = "true" if ids is None else among(ids), views.moment.rows_of("trades", ids or [])
             is_stored = wanted is None or (wanted != "all" and set(wanted) <= set(_SHOWN))
             types = {} if is_stored else _extra_types(views, trades, of_ids)
             selected = _selected(wanted, types)
@@ -92,11 +93,12 @@ class TradeFrames(Questions):
             values = {key: f"TRY_CAST(p[{place}] AS {types.get(key, 'VARCHAR')})" for place, key in enumerate(keys, 1)}
             query = _TRADES.format(
                 selected=", ".join(quoted(name) if key is None else values[key] for name, key in asked.items()),
-                values=f", json_extract_string(extra, [{pointers}]) AS p" if keys else "",
-                trades=trades,
+                trades=_WITH_VALUES.format(pointers=pointers, trades=trades) if keys else trades,
                 condition=" AND ".join([of_ids, *conditions]),
             )
             rows = views.table(query, bound)
+            if ids is not None and not (len(ids) == 1 and len(rows)):  # one that has trades exists
+                views.check_ids(ids)
             columns = dict(zip(asked, rows.columns, strict=True))
             # DuckDB takes as long for a column without any value as for another one.
             columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}

@@ -70,7 +70,7 @@ class ReplicaMoment:
             return table
         shown = [(one, stale) for one, stale in copy.shown_segments if one.holds_owner(owners)]
         check([one for one, _ in shown])
-        return f"(SELECT {copy.table.names} FROM ({delta.union(copy.table, shown)})) AS {table}"
+        return f"({delta.union(copy.table, shown, copy.table.names, with_delta=bool(copy.held))}) AS {table}"
 
     def held(self, table: str) -> set[str]:
         """See `Moment.held`."""
