@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from finlab_nb.query.columns import Column, Table
 
-CHUNK_ROWS: Final = 50_000
+CHUNK_ROWS: Final = 10_000
 
 # Without the index every zone would be looked up in the row of an iteration, behind its code.
 _ZONE_INDEX: Final = {"iterations": "INDEXED BY iterations_by_zone"}

@@ -13,6 +13,7 @@ and ends when its parent does.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -39,6 +40,7 @@ _EXTENSION_PACKAGES: Final = ("duckdb_extension_sqlite_scanner/extensions", ".du
 _SETTINGS: Final = (
     "SET enable_progress_bar = false",
     "SET TimeZone = 'UTC'",
+    "SET autoinstall_known_extensions = false",  # LOAD would ask the internet for an extension that is not here
     # A join that reads the large table first keeps its order.
     "SET disabled_optimizers = 'join_order,build_side_probe_side'",
 )
@@ -98,6 +100,7 @@ def main() -> None:
     """Carry out the request on stdin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt in the notebook is meant for the parent
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    gc.disable()  # rows are millions of tuples in no circle, and this process ends soon
     database, requests = _read(sys.stdin.read())
     connection = duckdb.connect(":memory:")
     for setting in _SETTINGS:
