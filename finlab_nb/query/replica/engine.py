@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,20 +26,21 @@ import duckdb
 import pyarrow as pa
 
 from finlab_nb.errors import StorageError, StoreClosedError
-from finlab_nb.query import results, zones
+from finlab_nb.query import zones
 from finlab_nb.query.interruptible import InterruptibleThread
 from finlab_nb.query.raw_rows import raw_rows_of
 from finlab_nb.query.replica import delta
 from finlab_nb.query.replica.building import Builder
 from finlab_nb.query.replica.compaction import due, needs_rewrite
 from finlab_nb.query.replica.connection import connect
-from finlab_nb.query.replica.copies import LEAST_ROWID, Copy, Tracker, caught_up
+from finlab_nb.query.replica.copies import LEAST_ROWID, Copy
 from finlab_nb.query.replica.folder import CacheFolder, SegmentFolder
 from finlab_nb.query.replica.moment import FEW_OWNERS, ReplicaMoment, with_sources
 from finlab_nb.query.replica.ranges import Range, gaps
 from finlab_nb.query.replica.requests import request
 from finlab_nb.query.replica.segment_files import DamagedSegments, Segment, check
 from finlab_nb.query.replica.segments import belongs, choose, stale_buckets
+from finlab_nb.query.replica.shown import NOTHING
 from finlab_nb.query.replica.store_state import StoreState, are_many, state_of, zones_in
 from finlab_nb.query.source import Answer, Question, translated_errors
 from finlab_nb.query.tables import TABLES
@@ -47,7 +48,6 @@ from finlab_nb.store import series
 from finlab_nb.store.forks import leave_to_parent
 
 if TYPE_CHECKING:
-    from finlab_nb.query.results import Results
     from finlab_nb.store.pool import ConnectionPool
 
 _BULK: Final = 8  # times what is worth a segment: the pool reads fewer rows sooner than a child starts
@@ -65,31 +65,6 @@ _OF_FILES: Final = (
 )
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is in DuckDB at one moment.
-
-    Attributes
-    ----------
-    copies
-        What each table is made of.
-    results
-        What is in the wide table, None if it is not made.
-    changed
-        The iterations whose rows of the wide table are of an earlier moment.
-    number
-        That of the moment, which DuckDB has too.
-    """
-
-    copies: Mapping[str, Copy]
-    results: Results | None = None
-    changed: frozenset[str | None] = frozenset()
-    number: int = 0
-
-
-_NOTHING: Final = _Known({name: Copy(table) for name, table in TABLES.items()})
 
 
 class Engine:
@@ -130,7 +105,7 @@ class Engine:
     def _forget(self) -> None:
         """Drop what is known, so that the next question makes it anew from the cache folder and the store."""
         self._file: int | None = None  # which one has the name
-        self._known = _NOTHING
+        self._shown = NOTHING
 
     # Questions ----------------------------------------------------------------------------------------------------
 
@@ -203,9 +178,9 @@ class Engine:
                 waited, narrowed = self._brought_up_to_date(names, few, waits, with_results="results" in tables)
                 if not waited:
                     whole = names if few is None or "results" in tables else ()
-                    check([one for name in whole for one in self._known.copies[name].segments])
+                    check([one for name in whole for one in self._shown.copies[name].segments])
                     cursor = self._connection().cursor()
-                    moment = ReplicaMoment(cursor, self._known.copies, narrowed, self._known.results)
+                    moment = ReplicaMoment(cursor, self._shown.copies, narrowed, self._shown.results)
                     self._moments.add(moment)
                     return moment
                 building = self._builder.building
@@ -232,9 +207,9 @@ class Engine:
             self._file = version[0]
         if self._builder.look() and self._folder is not None:
             self._folder.remove_old([one for moment in self._moments for one in moment.segments()] + self.segments())
-        known = self._known
-        is_new = any(known.copies[name].version != version or name in self._builder.built for name in names)
-        if not is_new and (not with_results or (known.results is not None and not known.changed)):
+        shown = self._shown
+        is_new = any(shown.copies[name].version != version or name in self._builder.built for name in names)
+        if not is_new and (not with_results or (shown.results is not None and not shown.changed)):
             return (), {}
         with self._pool.snapshot() as source:
             state = state_of(source, names)
@@ -247,11 +222,12 @@ class Engine:
                 if few is None or with_results:
                     return missing.keys(), {}
                 narrowed = {name: raw_rows_of(source, TABLES[name], few) for name in missing}
-                self._catch_up(source, {name: one for name, one in new.items() if name not in missing}, with_results)
+                copied = {name: one for name, one in new.items() if name not in missing}
+                self._catch_up(source, copied, with_results=with_results)
                 return (), narrowed
-            self._catch_up(source, new, with_results)
+            self._catch_up(source, new, with_results=with_results)
             if self._builder.can_build():
-                self._build(source, state, {name: found for name in names if (found := due(self._known.copies[name]))})
+                self._build(source, state, {name: found for name in names if (found := due(self._shown.copies[name]))})
         return (), {}
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -276,7 +252,7 @@ class Engine:
 
     def _new_copy(self, source: sqlite3.Connection, state: StoreState, name: str, version: tuple[int, ...]) -> Copy:
         """Return what is known of a table at the new moment before its rows are read."""
-        copy, stamps, ends = self._known.copies[name], state.stamps[name], state.ends[name]
+        copy, stamps, ends = self._shown.copies[name], state.stamps[name], state.ends[name]
         segments = copy.segments
         if copy.version is None or name in self._builder.built:
             assert self._folder is not None  # noqa: S101
@@ -289,7 +265,7 @@ class Engine:
 
         The more often a question has waited, the more it reads itself: others may record faster than it copies.
         """
-        copy, ends = self._known.copies[new.table.name], state.ends[new.table.name]
+        copy, ends = self._shown.copies[new.table.name], state.ends[new.table.name]
         if ends is None:
             return []
         usable = tuple(one for one in new.segments if not needs_rewrite(one, stale_buckets(one, new.stamps)))
@@ -299,47 +275,10 @@ class Engine:
             return []
         return list(gaps(usable, *ends))
 
-    def _catch_up(self, source: sqlite3.Connection, new: Mapping[str, Copy], with_results: bool) -> None:
+    def _catch_up(self, source: sqlite3.Connection, new: Mapping[str, Copy], *, with_results: bool) -> None:
         """Read what is missing through the pool and show it."""
-        connection = self._connection()
-        with contextlib.suppress(duckdb.Error):
-            connection.execute("ROLLBACK")  # what an interrupt has left
-        try:
-            connection.execute("BEGIN TRANSACTION")
-            ((number,),) = connection.execute("SELECT number FROM copied.moment").fetchall()
-            if number != self._known.number:  # an interrupt has kept what was committed from being known
-                self._known = replace(_NOTHING, number=number)
-            known = self._caught_up(connection, source, new, with_results)
-            connection.execute("UPDATE copied.moment SET number = ?", [known.number])
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
-            raise
-        self._known = known
+        self._shown = self._shown.caught_up(self._connection(), source, new, with_results=with_results)
         self._builder.built -= new.keys()
-
-    def _caught_up(
-        self, connection: duckdb.DuckDBPyConnection, source: sqlite3.Connection, new: Mapping[str, Copy], wanted: bool
-    ) -> _Known:
-        """Bring tables to the new moment, and the wide table if it is wanted."""
-        copies, wide = dict(self._known.copies), self._known.results
-        changed, strategies = set(self._known.changed), set[str | None]()
-        for name, one in new.items():
-            columns = results.COLUMNS_READ.get(name)
-            tracker = Tracker(connection, copies[name], one, columns) if columns and wide is not None else None
-            copies[name] = caught_up(connection, source, copies[name], one)
-            owners = set() if tracker is None else tracker.owners()
-            if owners is None:
-                wide = None
-            else:
-                (strategies if name == "strategies" else changed).update(owners)
-        if wide is not None and strategies:
-            changed |= results.iterations_of(connection, strategies)
-        if wanted and (wide is None or changed):
-            check([one for name in results.SOURCES for one in copies[name].segments])
-            wide, changed = results.brought_up_to_date(connection, wide, changed), set()
-        return _Known(copies, wide, frozenset(changed), self._known.number + 1)
 
     # Building -----------------------------------------------------------------------------------------------------
 
@@ -383,8 +322,8 @@ class Engine:
             assert self._folder is not None  # noqa: S101
             for one in damaged:
                 self._folder.remove(one)
-            dropped = {name: _NOTHING.copies[name] for name in {one.table for one in damaged}}
-            self._known = replace(self._known, copies={**self._known.copies, **dropped}, results=None)
+            dropped = {name: NOTHING.copies[name] for name in {one.table for one in damaged}}
+            self._shown = replace(self._shown, copies={**self._shown.copies, **dropped}, results=None)
             if tries == _MOST_TRIES - 1:
                 self._builder.give_up(error)
             return tries < _MOST_TRIES
@@ -393,7 +332,7 @@ class Engine:
 
     def segments(self) -> list[Segment]:
         """Return the segments that the views read at this moment."""
-        return [segment for copy in self._known.copies.values() for segment in copy.segments]
+        return [segment for copy in self._shown.copies.values() for segment in copy.segments]
 
     def settle(self, tables: Iterable[str] = tuple(TABLES)) -> None:
         """Bring tables up to date, and wait until all that is worth a segment is in one."""
