@@ -20,7 +20,7 @@ import finlab_nb as fl
 from tests.benchmarks import query, store
 from tests.benchmarks.book import Book, facts_of, open_book
 from tests.benchmarks.peers import command as peers
-from tests.benchmarks.table import Row, table, write_json
+from tests.benchmarks.table import PLACE, Row, table, write_json
 
 MEASURES: Final[dict[str, Callable[[Book], list[Row]]]] = {
     "one-run": query.one_run,
@@ -50,6 +50,8 @@ def main() -> int:
         peers.main([word for word in sys.argv[1:] if word != "--peers"])
         return 0
     options = _options()
+    if options.write is not None:
+        PLACE.block_of(options.write.read_text(encoding="utf-8"))  # a page without a place is told before, not after
     book = open_book(options.keep, options.scale)
     load_before = _load()
     rows: list[Row] = []
@@ -57,8 +59,10 @@ def main() -> int:
         for name in progress:
             progress.set_description(name)
             rows += MEASURES[name](book)
-    print(table(rows))
-    print(f"load {load_before:.1f} to {_load():.1f} on {os.cpu_count()} cores; on a busy machine trust the ratios")
+    text = f"{_facts(book, load_before)}\n\n{table(rows)}\n"
+    print(text, end="")
+    if options.write is not None:
+        PLACE.write(options.write, text)
     if options.json is not None:
         write_json(
             options.json, rows, {"measured_at": datetime.now(UTC).isoformat(), **_machine(), "book": facts_of(book)}
@@ -77,10 +81,21 @@ def _options() -> argparse.Namespace:
         help=f"what to measure, parted by commas, or 'all'; of {', '.join(MEASURES)} (growth only when named)",
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--write", type=Path, help="a page to put the table into, between its marks of 'speed'")
     parser.add_argument(
         "--keep", type=Path, default=Path(".benchmarks"), help="the folder where the books stay (.benchmarks)"
     )
     return parser.parse_args()
+
+
+def _facts(book: Book, load_before: float) -> str:
+    machine, size = _machine(), book.database.stat().st_size
+    return (
+        f"Measured in {datetime.now(UTC):%B %Y} with {book.runs:,} iterations and {book.trades:,} trades "
+        f"({size / 1e6:,.0f} MB of SQLite), on {machine['cores']} cores at a load of {load_before:.1f} to "
+        f"{machine['load']:.1f}, with Python {machine['python']}, DuckDB {machine['duckdb']} and pandas "
+        f"{machine['pandas']}: medians. A row without a name has another baseline for the one above."
+    )
 
 
 def _row_names(text: str) -> list[str]:

@@ -140,7 +140,7 @@ def seen(book: Book) -> list[Row]:
     finally:
         remove(database)
     return [
-        Row("seen after another process commits 500 trades", median(all_of_them), target=Target(20)),
+        Row("seen after another process commits 500 trades", median(all_of_them), target=Target(15)),
         Row("seen after another process commits: slowest of 60", max(all_of_them)),
         Row("finding out that nothing is new", nothing_new),
     ]
@@ -150,7 +150,7 @@ def runs_table(book: Book) -> list[Row]:
     """All runs with parameters and metrics."""
     with fl.Lab(book.database) as lab:
         ours = typical(lambda: milliseconds(lab.iterations), repeats=15, warm_up=2)
-    return [Row(f"{book.runs:,} iterations with parameters and metrics", ours, target=Target(60))]
+    return [Row(f"{book.runs:,} iterations with parameters and metrics", ours, target=Target(40))]
 
 
 def small(book: Book) -> list[Row]:

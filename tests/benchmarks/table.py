@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-_HEADS: Final = ("row", "ours", "baseline", "ratio", "target", "", "against")
+from tests.benchmarks.page import Place, markdown
+
+PLACE: Final = Place("speed")
+_HEADS: Final = ("", "finlab_nb", "baseline", "ratio", "target", "", "against")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,8 @@ def shown(figure: float, unit: str) -> str:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows as aligned text."""
-    lines = [_HEADS, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = [
-        "  ".join(
-            cell.rjust(width) if 1 <= place <= 4 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([aligned[0], "-" * max(map(len, aligned)), *aligned[1:]])
+    """Return the rows as a table in Markdown."""
+    return markdown(_HEADS, (row.cells() for row in rows), numbers=range(1, 5))
 
 
 def write_json(path: Path, rows: Iterable[Row], facts: Mapping[str, Any]) -> None:

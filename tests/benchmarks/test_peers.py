@@ -17,7 +17,7 @@ from tests.benchmarks.peers.catalogue import PEERS, ROOT, Peer
 from tests.benchmarks.peers.child import Session
 from tests.benchmarks.peers.environments import InstallError, environment
 from tests.benchmarks.peers.measures import ROWS, Cell, Measured, measure
-from tests.benchmarks.peers.report import PROMISE_HEADS, block_of, promise_cells, report, write
+from tests.benchmarks.peers.report import PLACE, PROMISE_HEADS, promise_cells, report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONG = os.environ.get("FINLAB_NB_LONG") == "1"
@@ -28,13 +28,13 @@ def _tables(text: str) -> list[list[list[str]]]:
     """Return the two tables of a comparison as cells, without the lines under their heads."""
     blocks = [block for block in text.strip().split("\n\n") if block.startswith("|")]
     return [
-        [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines() if "| --- |" not in line]
+        [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines() if "| ---" not in line]
         for block in blocks
     ]
 
 
 def test_the_readme_holds_every_row_and_column_that_the_benchmark_prints() -> None:
-    figures, promises = _tables(block_of(README))
+    figures, promises = _tables(PLACE.block_of(README))
     assert figures[0] == ["", *(peer.title for peer in PEERS.values())]
     assert [line[0] for line in figures[1:]] == list(ROWS.values())
     assert all(cell for line in figures[1:] for cell in line)
@@ -57,10 +57,10 @@ def test_the_best_of_a_row_is_bold_and_the_rows_where_others_are_ahead_are_named
 def test_the_comparison_takes_the_place_between_the_marks_and_touches_nothing_else(tmp_path: Path, old: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n<!-- peers -->\n{old}<!-- /peers -->\nafter\n", encoding="utf-8")
-    write(page, "new\n")
+    PLACE.write(page, "new\n")
     assert page.read_text(encoding="utf-8") == "before\n<!-- peers -->\nnew\n<!-- /peers -->\nafter\n"
-    with pytest.raises(ValueError, match="no place for the comparison"):
-        block_of("# A page without marks\n")
+    with pytest.raises(ValueError, match="no place for peers"):
+        PLACE.block_of("# A page without marks\n")
 
 
 def test_a_changed_trade_makes_an_answer_wrong(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_short_form_measures_what_is_installed_and_all_answers_are_right(tmp
         check=True,
         cwd=ROOT,
     )
-    assert block_of(page.read_text(encoding="utf-8")) == finished.stdout
+    assert PLACE.block_of(page.read_text(encoding="utf-8")) == finished.stdout
     figures, promises = _tables(finished.stdout)
     assert [line[0] for line in promises[1:]] == [PEERS[name].title for name in HOME_MADE]
     without = {

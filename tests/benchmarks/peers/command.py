@@ -20,14 +20,14 @@ from tqdm import tqdm
 from tests.benchmarks.peers.catalogue import PEERS
 from tests.benchmarks.peers.environments import DEFAULT, InstallError, environment
 from tests.benchmarks.peers.measures import ROWS, Cell, Measured, measure
-from tests.benchmarks.peers.report import block_of, report, write
+from tests.benchmarks.peers.report import PLACE, report
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print the tables."""
     options = _options(arguments)
     if options.write is not None:
-        block_of(options.write.read_text(encoding="utf-8"))  # a page without a place is told before, not after
+        PLACE.block_of(options.write.read_text(encoding="utf-8"))  # a page without a place is told before, not after
     tools = [Measured(PEERS[name], Path(sys.executable), options.keep / "peers" / name) for name in options.only]
     for tool in tqdm(tools, desc="environments", leave=False, disable=None):
         try:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     text = report(_facts(options.iterations), [tool.peer for tool in tools], [tool.cells for tool in tools])
     print(text, end="")
     if options.write is not None:
-        write(options.write, text)
+        PLACE.write(options.write, text)
     for tool in tools:
         shutil.rmtree(tool.book, ignore_errors=True)
 

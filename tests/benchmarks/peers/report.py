@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from tests.benchmarks.page import Place, markdown
 from tests.benchmarks.peers.catalogue import Peer
 from tests.benchmarks.peers.measures import ROWS, Cell
 
-_BEGIN: Final = "<!-- peers -->"
-_END: Final = "<!-- /peers -->"
-_BLOCK: Final = re.compile(f"(?<={_BEGIN}\n).*?(?={_END})", re.DOTALL)
+PLACE: Final = Place("peers")
 PROMISE_HEADS: Final = (
     "",
     "version",
@@ -40,28 +37,13 @@ def report(facts: str, peers: Sequence[Peer], columns: Sequence[Mapping[str, Cel
     figures = [[label, *_with_the_best_in_bold([column[row] for column in columns])] for row, label in ROWS.items()]
     ahead = ["", *(_ahead(columns[0], column) for column in columns[1:])]
     promises = [[*promise_cells(peer), rows] for peer, rows in zip(peers, ahead, strict=True)]
-    tables = _table(["", *(peer.title for peer in peers)], figures), _table([*PROMISE_HEADS, _AHEAD], promises)
+    tables = markdown(["", *(peer.title for peer in peers)], figures), markdown([*PROMISE_HEADS, _AHEAD], promises)
     return "\n\n".join([facts, *tables]) + "\n"
 
 
 def promise_cells(peer: Peer) -> list[str]:
     """Return the cells of a tool under `PROMISE_HEADS`."""
     return [peer.title, peer.version, peer.licence, peer.holds, peer.promise, peer.others, peer.cost]
-
-
-def block_of(document: str) -> str:
-    """Return what stands between the two marks of a document."""
-    found = _BLOCK.search(document)
-    if found is None:
-        raise ValueError(f"the document has no place for the comparison: {_BEGIN} and {_END}")
-    return found[0]
-
-
-def write(path: Path, text: str) -> None:
-    """Put the comparison between the marks of a document."""
-    document = path.read_text(encoding="utf-8")
-    block_of(document)
-    path.write_text(_BLOCK.sub(lambda _: text, document), encoding="utf-8")
 
 
 def _with_the_best_in_bold(cells: Sequence[Cell]) -> list[str]:
@@ -73,9 +55,3 @@ def _ahead(ours: Mapping[str, Cell], theirs: Mapping[str, Cell]) -> str:
     """Name the rows in which a tool is better."""
     pairs = [(label, ours[row].figure, theirs[row].figure) for row, label in ROWS.items()]
     return "; ".join(label for label, own, other in pairs if own is not None and other is not None and other < own)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(head), *map(list, rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
