@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -81,7 +82,9 @@ class TradeFrames(Questions):
                 date_or_day = "entry_date" if isinstance(found, datetime) else "entry_day"
                 conditions.append(f"{date_or_day} {sign} ${name}")
 
-        def question(views: Views) -> tuple[pd.DataFrame, list[str]]:
+        def question(views: Views, *, are_known: bool = False) -> tuple[pd.DataFrame, list[str]]:
+            if not are_known:
+                views.check_ids(ids or [])
             of_ids, trades = "true" if ids is None else among(ids), views.moment.rows_of("trades", ids or [])
             is_stored = wanted is None or (wanted != "all" and set(wanted) <= set(_SHOWN))
             types = {} if is_stored else _extra_types(views, trades, of_ids)
@@ -97,15 +100,17 @@ class TradeFrames(Questions):
                 condition=" AND ".join([of_ids, *conditions]),
             )
             rows = views.table(query, bound)
-            if ids is not None and not (len(ids) == 1 and len(rows)):  # one that has trades exists
-                views.check_ids(ids)
             columns = dict(zip(asked, rows.columns, strict=True))
             # DuckDB takes as long for a column without any value as for another one.
             columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}
             frame = _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
             return frame, [key for key in keys if key not in types]
 
-        frame, unknown = self.ask(question, {"trades"}, ids, checked=("iterations",))
+        frame, unknown = pd.DataFrame(), list[str]()
+        if ids is not None and len(ids) == 1:  # one that has trades exists
+            frame, unknown = self.ask(partial(question, are_known=True), {"trades"}, ids)
+        if frame.empty:
+            frame, unknown = self.ask(question, {"trades"}, ids, checked=("iterations",))
         if unknown:
             self._check_names(unknown)
         return frame

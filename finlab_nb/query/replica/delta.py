@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Collection, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -107,13 +108,25 @@ def _column_is_plain(rule: Rule, name: str, rows: pa.Table) -> bool:
         is_finite = math.isfinite(least) and math.isfinite(most)
         return (is_finite or rule.infinite) and rule.least <= least and most <= rule.most and least > rule.above
     if rule.kind == "text":
+        if rule.blank and not rule.words:
+            return not _has_nul(values)
         texts = set(values.to_pylist()) - {None}
-        if rule.words:
-            return texts <= set(rule.words)
-        return not any("\0" in text for text in texts) and (rule.blank or all(map(str.strip, texts)))
+        return texts <= set(rule.words) if rule.words else not _has_nul(values) and all(map(str.strip, texts))
     if rule.not_before is not None and pc.any(pc.less(values, rows.column(rule.not_before))).as_py():
         return False
     return rule.needs is None or not pc.any(pc.and_(pc.is_valid(values), pc.is_null(rows.column(rule.needs)))).as_py()
+
+
+def _has_nul(texts: pa.ChunkedArray) -> bool:
+    """Tell whether NUL is in any of the texts, by a look at all their bytes: code is long."""
+    for chunk in texts.chunks:
+        _, ends, characters = chunk.buffers()
+        if characters is not None and characters.size:
+            places = np.frombuffer(ends, np.int32, len(chunk) + 1, 4 * chunk.offset)
+            held = np.frombuffer(characters, np.uint8)[places[0] : places[-1]]
+            if held.size and not held.min():
+                return True
+    return False
 
 
 def _in_chunks(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
