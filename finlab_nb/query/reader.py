@@ -40,7 +40,6 @@ _EXTENSION_PACKAGES: Final = ("duckdb_extension_sqlite_scanner/extensions", ".du
 _SETTINGS: Final = (
     "SET enable_progress_bar = false",
     "SET TimeZone = 'UTC'",
-    "SET autoinstall_known_extensions = false",  # LOAD would ask the internet for an extension that is not here
     # A join that reads the large table first keeps its order.
     "SET disabled_optimizers = 'join_order,build_side_probe_side'",
 )
@@ -120,6 +119,7 @@ def _end_with_parent(parent: int) -> None:
 
 def _load_extension(connection: duckdb.DuckDBPyConnection) -> bool:
     """Load the extension that belongs to this DuckDB, if it is installed here."""
+    connection.execute("SET autoinstall_known_extensions = false")  # LOAD would ask the internet for what is not here
     attempts = ["LOAD sqlite_scanner"]
     for folder in sys.path:
         for package in _EXTENSION_PACKAGES:

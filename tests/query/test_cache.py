@@ -292,6 +292,17 @@ def test_a_question_about_a_few_iterations_waits_for_no_copy(
     assert all(one.equals(other) for one, other in zip(found, again, strict=True))
 
 
+def test_a_first_question_about_one_iteration_reads_nothing_but_its_rows(lab: fl.Lab) -> None:
+    strategy = lab.store.save_strategy_version("momentum", "code", {})
+    traded, idle = (lab.store.save_iteration(strategy, trades=trades) for trades in ([TRADE], []))
+    assert len(lab.trades(traded)) == 1
+    assert lab._engine._shown.copies["iterations"].version is None
+    assert lab.trades(idle).empty
+    assert lab._engine._shown.copies["iterations"].version is not None  # to know that there is such an iteration
+    with pytest.raises(fl.IterationNotFoundError):
+        lab.trades("nothing")
+
+
 def test_what_a_lab_records_is_copied_before_anybody_asks(lab: fl.Lab, buildings: list[Building]) -> None:
     fill(lab, 10)
     assert not buildings

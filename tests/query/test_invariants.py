@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import duckdb
@@ -57,6 +59,7 @@ def test_this_process_never_loads_duckdbs_sqlite(lab: fl.Lab, by_child: list[Bui
     assert "sqlite_scanner" not in Path("/proc/self/maps").read_text()
     code = """
 import duckdb
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from finlab_nb.query.reader import _load_extension
 print(_load_extension(duckdb.connect()) == ("sqlite_scanner" in Path("/proc/self/maps").read_text()))
@@ -167,6 +170,33 @@ def test_the_child_starts_without_what_only_the_notebook_needs() -> None:
     assert finished.stdout.strip() == "set()"
 
 
+def test_an_extension_that_is_not_here_is_not_asked_for_in_the_network(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Repository(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    code = """
+import sys, duckdb
+from finlab_nb.query.reader import _load_extension
+config = {"extension_directory": sys.argv[1], "autoinstall_extension_repository": sys.argv[2]}
+sys.path.clear()
+print(_load_extension(duckdb.connect(config=config)))
+"""
+    with HTTPServer(("127.0.0.1", 0), Repository) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        found = subprocess.run([sys.executable, "-c", code, tmp_path, address], capture_output=True, check=True)
+        server.shutdown()
+    assert found.stdout == b"False\n"
+    assert not asked
+
+
 def test_the_extension_is_found_wherever_a_package_puts_it(tmp_path: Path) -> None:
     for package in ("duckdb_extension_sqlite_scanner/extensions", ".duckdb_extensions"):
         file = tmp_path / package / f"v{duckdb.__version__}" / "linux_amd64" / "sqlite_scanner.duckdb_extension"
@@ -176,8 +206,9 @@ def test_the_extension_is_found_wherever_a_package_puts_it(tmp_path: Path) -> No
 
     class Refusing:
         def execute(self, statement: str) -> None:
-            tried.append(statement)
-            raise duckdb.IOException("there is none")
+            if statement.startswith("LOAD"):
+                tried.append(statement)
+                raise duckdb.IOException("there is none")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(tmp_path)])
