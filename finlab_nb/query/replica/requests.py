@@ -15,7 +15,7 @@ from finlab_nb.query.replica.segments import fingerprint_of
 from finlab_nb.query.replica.store_state import StoreState, have_rows
 from finlab_nb.query.tables import TABLES, Column, Known, Table
 
-_MOST_SCANNED: Final = 1 << 22  # rows of a table that the child copies in one piece
+_MOST_SCANNED: Final = 1 << 23  # rows of a table that the child copies in one piece, in about 12 s
 
 
 def request(
