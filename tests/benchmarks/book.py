@@ -52,13 +52,24 @@ class Book:
 
     @property
     def copy(self) -> Path:
-        """The copy for naive readers."""
-        return self.folder / "copy.db"
+        """The copy for naive readers, made when it is asked for first."""
+        path = self.folder / "copy.db"
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            copy_file(self.database, unfinished)
+            unfinished.rename(path)
+        return path
 
     @property
     def parquet(self) -> Path:
-        """The trades as bare Parquet."""
-        return self.folder / "trades.parquet"
+        """The trades as bare Parquet, made when they are asked for first."""
+        path = self.folder / "trades.parquet"
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            with Child("export", self.copy) as child:
+                child.ask(_BARE_PARQUET.format(path=unfinished))
+            unfinished.rename(path)
+        return path
 
     @property
     def trades(self) -> int:
@@ -85,7 +96,7 @@ class Runs:
         }
 
 
-def open_book(keep: Path, scale: float, *, baselines: bool = True) -> Book:
+def open_book(keep: Path, scale: float) -> Book:
     """Return the book of a scale, built first if the folder does not hold it.
 
     Parameters
@@ -94,8 +105,6 @@ def open_book(keep: Path, scale: float, *, baselines: bool = True) -> Book:
         The folder of all books.
     scale
         Multiplies the number of runs.
-    baselines
-        Whether to make the copies that the baselines read.
     """
     runs = max(work.STRATEGIES, round(RUNS * scale))
     folder = keep / f"book_{runs}"
@@ -105,14 +114,7 @@ def open_book(keep: Path, scale: float, *, baselines: bool = True) -> Book:
         folder.mkdir(parents=True)
         facts.write_text(json.dumps(_build(folder / "book.db", runs)), encoding="utf-8")
     known = json.loads(facts.read_text(encoding="utf-8"))
-    book = Book(folder, runs, **{name: tuple(one) if isinstance(one, list) else one for name, one in known.items()})
-    if baselines and not book.parquet.exists():
-        copy_file(book.database, book.copy)
-        unfinished = book.parquet.with_suffix(".tmp")
-        with Child("export", book.copy) as child:
-            child.ask(_BARE_PARQUET.format(path=unfinished))
-        unfinished.rename(book.parquet)
-    return book
+    return Book(folder, runs, **{name: tuple(one) if isinstance(one, list) else one for name, one in known.items()})
 
 
 def copy_file(source: Path, target: Path) -> None:

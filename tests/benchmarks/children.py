@@ -204,7 +204,8 @@ def _attach(database: str) -> Any:
     from finlab_nb.query.reader import _load_extension
 
     connection = duckdb.connect()
-    _load_extension(connection)
+    if not _load_extension(connection):
+        raise SystemExit('the baselines need the SQLite extension of DuckDB: pip install -e ".[scanner]"')
     connection.execute(f"ATTACH '{database}' AS s (TYPE sqlite, READ_ONLY)")
     return connection
 

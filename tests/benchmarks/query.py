@@ -155,8 +155,8 @@ def runs_table(book: Book) -> list[Row]:
 
 def small(book: Book) -> list[Row]:
     """Small answers: what they cost in a small book, and how little that grows with the book."""
-    few = open_book(book.folder.parent, _FEW / RUNS, baselines=False)
-    thousand = open_book(book.folder.parent, 1_000 / RUNS, baselines=False)
+    few = open_book(book.folder.parent, _FEW / RUNS)
+    thousand = open_book(book.folder.parent, 1_000 / RUNS)
     with fl.Lab(few.database) as lab:
         runs = itertools.cycle(few.sample)
         questions: list[tuple[str, float, Callable[[], Any]]] = [
@@ -230,7 +230,7 @@ def remove_cache(database: Path) -> None:
 
 def growth(book: Book) -> list[Row]:
     """The cost of a question follows its answer: the same on a book four times as large."""
-    large = open_book(book.folder.parent, _GROWTH * book.runs / 10_000, baselines=False)
+    large = open_book(book.folder.parent, _GROWTH * book.runs / 10_000)
     with fl.Lab(book.database) as lab, fl.Lab(large.database) as large_lab:
         small_runs, large_runs = itertools.cycle(book.sample), itertools.cycle(large.sample)
         ours, baseline = side_by_side(
