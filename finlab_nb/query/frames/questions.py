@@ -214,24 +214,30 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     names = table.column_names
     # Made by hand, because pandas takes three times as long to make some columns of its own accord and replace others.
     columns = dict(enumerate(_array(name, _plain(one)) for name, one in zip(names, table.columns, strict=True)))
-    frame = pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
     frame.columns = pd.Index(names)
     return frame
 
 
 def _array(name: str, column: pa.ChunkedArray) -> Any:
-    """Return the values of a column as pandas takes them without a second look."""
+    """Return the values of a column as pandas takes them without a second look, in memory that may be written to."""
     kind, missing = column.type, column.null_count
     if kind in _NULLABLE and (missing or name in _WHOLE_METRICS or name.startswith(_WHOLE_IF_TYPED)):
         array, nothing = _NULLABLE[kind]
         values = column.fill_null(nothing) if missing else column
-        return array(values.to_numpy(), column.is_null().to_numpy(), copy=True)
+        return array(_owned(values), _owned(column.is_null()), copy=False)
     if pa.types.is_string(kind):
         return _TEXT.__from_arrow__(column)
     if pa.types.is_timestamp(kind):
-        moments = pd.DatetimeIndex(column.to_numpy())
+        moments = pd.DatetimeIndex(_owned(column))
         return moments if kind.tz is None else moments.tz_localize("UTC")
-    return column.to_numpy() if pa.types.is_floating(kind) or kind in _NULLABLE else column.to_pandas()
+    return _owned(column) if pa.types.is_floating(kind) or kind in _NULLABLE else column.to_pandas()
+
+
+def _owned(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Return numbers or moments; those of one piece are Arrow's own until they are copied."""
+    values: np.ndarray[Any, Any] = column.to_numpy()
+    return values if values.flags.writeable else values.copy()
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
