@@ -48,6 +48,14 @@ def test_every_form_takes_placeholders_and_variables_and_may_be_empty(lab: fl.La
     assert tables[0].column("x").type == tables[1].column("x").type == pa.int64()
 
 
+def test_every_column_of_an_answer_may_be_written_to(lab: fl.Lab) -> None:
+    values = "({0}, {0}.5, {0} > 1, 'a{0}', DATE '2024-01-0{0}', TIMESTAMPTZ '2024-01-0{0}', {1})"
+    frame = lab.sql(f"FROM (VALUES {values.format(1, 'NULL')}, {values.format(2, 7)})")
+    for place in range(frame.shape[1]):
+        frame.iloc[0, place] = frame.iloc[1, place]
+    assert frame.iloc[0].equals(frame.iloc[1])
+
+
 def test_polars_is_asked_for_before_the_query_is(lab: fl.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(fl.StorageError, match="pip install polars"):
