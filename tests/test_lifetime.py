@@ -239,11 +239,13 @@ def test_labs_that_are_made_used_and_dropped_leave_nothing(
     gc.collect()
     others = own_threads()  # of a test that failed, whose lab its traceback holds
     use(20)  # after which the threads of libraries are there
-    wait_until(lambda: len(own_threads()) <= len(others))
+    wait_until(lambda: len(own_threads()) <= len(others) and not os.listdir(scratch))  # a new thread has no frame yet
     before = _state(scratch)
-    assert before["temporary files"] == 0
     use(LABS)
-    wait_until(lambda: all(number <= before[what] for what, number in _state(scratch).items()))
+    # Libraries start threads of their own when it suits them, but not one a lab.
+    most = {what: number + (LABS // 2 if what in ("descriptors", "threads") else 0) for what, number in before.items()}
+    wait_until(lambda: all(number <= most[what] for what, number in _state(scratch).items()))
+    wait_until(lambda: len(own_threads()) <= len(others))
 
 
 AT_THE_END = """
