@@ -69,6 +69,16 @@ def test_the_columns_are_those_of_the_chosen_iterations_with_their_types(lab: fl
     assert lab.iterations(tags="none").columns.tolist() == own.columns.tolist()[:-2]
 
 
+def test_not_all_of_many_different_questions_are_remembered(lab: fl.Lab) -> None:
+    strategy = lab.store.save_strategy_version("a", "x", {"lookback": 1})
+    lab.store.save_iteration(strategy)
+    for number in range(200):
+        assert lab.iterations(tags=f"tag {number}").empty
+    assert "param.lookback" in lab.iterations("a")
+    remembered = lab.frames.ask(lambda views: len(views.moment.results.asked), {"results"})
+    assert 0 < remembered <= 64
+
+
 def test_archived_iterations_are_no_candidates_unless_asked_for(lab: fl.Lab) -> None:
     strategy = lab.store.save_strategy_version("a", "x")
     good, better = (lab.store.save_iteration(strategy, metrics={"sharpe_ratio": value}) for value in (1.0, 2.0))

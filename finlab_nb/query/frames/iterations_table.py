@@ -16,6 +16,7 @@ from finlab_nb.query.tables import quoted
 from finlab_nb.records import METRICS
 
 IN_TIME: Final = ("timestamp", "iteration_id")
+_MOST_REMEMBERED: Final = 64  # shapes by what chose the rows
 _SHAPES: Final = f"SELECT DISTINCT parameter_shape, metric_shape FROM {TABLE} WHERE {{condition}}"
 
 
@@ -74,6 +75,10 @@ def iterations_table(views: Views, condition: str = "true", values: Mapping[str,
     if condition == "true":
         return IterationsTable(results.columns(), condition, bound)
     key = condition, repr(bound)
-    if key not in results.asked:
-        results.asked[key] = views.rows(_SHAPES.format(condition=condition), bound)
-    return IterationsTable(results.columns(results.asked[key]), condition, bound)
+    shapes = results.asked.get(key)
+    if shapes is None:
+        shapes = views.rows(_SHAPES.format(condition=condition), bound)
+        if len(results.asked) >= _MOST_REMEMBERED:
+            results.asked.clear()
+        results.asked[key] = shapes
+    return IterationsTable(results.columns(shapes), condition, bound)

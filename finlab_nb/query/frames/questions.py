@@ -159,12 +159,13 @@ class Questions:
     def parsed(self, text: str, frames: Collection[str] = ()) -> Parsed:
         """Return what a query does; see `parsing.parsed`. It is worked out once, as notebooks ask the same again."""
         key = text, frozenset(frames)
-        if key not in self._parsed:
+        found = self._parsed.get(key)
+        if found is None:
             found = self.ask(lambda views: parsed(views.connection, text, frames), ())
             if len(self._parsed) >= _MOST_PARSED:
                 self._parsed.clear()
             self._parsed[key] = found
-        return self._parsed[key]
+        return found
 
     def of_iterations(
         self,
