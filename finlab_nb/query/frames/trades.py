@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any, Final
@@ -82,30 +82,7 @@ class TradeFrames(Questions):
                 date_or_day = "entry_date" if isinstance(found, datetime) else "entry_day"
                 conditions.append(f"{date_or_day} {sign} ${name}")
 
-        def question(views: Views, *, are_known: bool = False) -> tuple[pd.DataFrame, list[str]]:
-            if not are_known:
-                views.check_ids(ids or [])
-            of_ids, trades = "true" if ids is None else among(ids), views.moment.rows_of("trades", ids or [])
-            is_stored = wanted is None or (wanted != "all" and set(wanted) <= set(_SHOWN))
-            types = {} if is_stored else _extra_types(views, trades, of_ids)
-            selected = _selected(wanted, types)
-            empty = {name: _TYPES[name] for name in selected.keys() & (_TYPES.keys() - views.moment.held("trades"))}
-            asked = {name: key for name, key in selected.items() if name not in empty} | {"trade_id": None}
-            keys = [key for key in asked.values() if key is not None]
-            pointers = ", ".join(literal(pointer(key)) for key in keys)
-            values = {key: f"TRY_CAST(p[{place}] AS {types.get(key, 'VARCHAR')})" for place, key in enumerate(keys, 1)}
-            query = _TRADES.format(
-                selected=", ".join(quoted(name) if key is None else values[key] for name, key in asked.items()),
-                trades=_WITH_VALUES.format(pointers=pointers, trades=trades) if keys else trades,
-                condition=" AND ".join([of_ids, *conditions]),
-            )
-            rows = views.table(query, bound)
-            columns = dict(zip(asked, rows.columns, strict=True))
-            # DuckDB takes as long for a column without any value as for another one.
-            columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}
-            frame = _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
-            return frame, [key for key in keys if key not in types]
-
+        question = partial(_answer, ids=ids, wanted=wanted, condition=" AND ".join(conditions), bound=bound)
         frame, unknown = pd.DataFrame(), list[str]()
         if ids is not None and len(ids) == 1:  # one that has trades exists
             frame, unknown = self.ask(partial(question, are_known=True), {"trades"}, ids)
@@ -166,6 +143,40 @@ def _extra_types(views: Views, trades: str, condition: str) -> dict[str, str]:
     """Return the type of each key in `extra` of some trades."""
     structures = views.rows(_EXTRA_STRUCTURES.format(trades=trades, condition=condition))
     return {name: type_of(kinds) for name, kinds in joined(kinds_of(text) for (text,) in structures).items()}
+
+
+def _answer(
+    views: Views,
+    ids: Sequence[str] | None,
+    wanted: str | Sequence[str] | None,
+    condition: str,
+    bound: Mapping[str, Any],
+    *,
+    are_known: bool = False,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the trades, and the names of wanted columns that none of them has."""
+    if not are_known:
+        views.check_ids(ids or [])
+    of_ids, trades = "true" if ids is None else among(ids), views.moment.rows_of("trades", ids or [])
+    is_stored = wanted is None or (wanted != "all" and set(wanted) <= set(_SHOWN))
+    types = {} if is_stored else _extra_types(views, trades, of_ids)
+    selected = _selected(wanted, types)
+    empty = {name: _TYPES[name] for name in selected.keys() & (_TYPES.keys() - views.moment.held("trades"))}
+    asked = {name: key for name, key in selected.items() if name not in empty} | {"trade_id": None}
+    keys = [key for key in asked.values() if key is not None]
+    pointers = ", ".join(literal(pointer(key)) for key in keys)
+    values = {key: f"TRY_CAST(p[{place}] AS {types.get(key, 'VARCHAR')})" for place, key in enumerate(keys, 1)}
+    query = _TRADES.format(
+        selected=", ".join(quoted(name) if key is None else values[key] for name, key in asked.items()),
+        trades=_WITH_VALUES.format(pointers=pointers, trades=trades) if keys else trades,
+        condition=f"{of_ids} AND {condition}",
+    )
+    rows = views.table(query, bound)
+    columns = dict(zip(asked, rows.columns, strict=True))
+    # DuckDB takes as long for a column without any value as for another one.
+    columns |= {name: pa.chunked_array([pa.nulls(len(rows), kind)]) for name, kind in empty.items()}
+    frame = _frame([columns[name] for name in selected], list(selected), columns["trade_id"])
+    return frame, [key for key in keys if key not in types]
 
 
 def _selected(wanted: str | Sequence[str] | None, known: Iterable[str]) -> dict[str, str | None]:
