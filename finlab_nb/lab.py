@@ -20,6 +20,7 @@ from finlab_nb.records import arguments
 from finlab_nb.store import StorageManager
 
 if TYPE_CHECKING:
+    from finlab_nb.engines import Preview
     from finlab_nb.widgets import Explorer
 
 
@@ -109,6 +110,116 @@ class Lab:
 
     def __repr__(self) -> str:
         return f"Lab({str(self.store.path)!r})"
+
+    # Results of backtest engines ------------------------------------------------------------------------------------
+
+    def record(
+        self,
+        result: Any,
+        strategy: str | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        code: Any = None,
+        ticker: str | None = None,
+        initial_capital: float | None = None,
+        timezone: str | None = None,
+        prices: Any = None,
+        engine: str | None = None,
+        note: str | None = None,
+        tags: str | Iterable[str] = (),
+        check: bool = True,
+        again: bool = False,
+    ) -> str | list[str]:
+        """Store what a backtest engine handed back, in one transaction, and print one line about it.
+
+        Trades, curve, parameters, source and the engine's own figures (extra metrics ``engine.<name>``) are found in
+        the result; metrics follow the definitions of finlab_nb, so that engines can be compared. `preview` shows what
+        would be stored.
+
+        Parameters
+        ----------
+        result
+            A Portfolio of vectorbt (single, grid, groups), stats of backtesting.py (also with the heatmap of
+            ``optimize``), a Report of finlab, a result of freqtrade (dict, .zip, .json, folder), a BacktestEngine of
+            nautilus_trader, what ``Cerebro.run()`` of backtrader returns, the DataFrame of zipline, a Result of bt, a
+            TestResult of pybroker, the dict of jesse, a result of LEAN (dict, .json), what ``backtest()`` of qlib
+            returns; or a list of such.
+        strategy
+            The name of the strategy, or the id of one of its versions; by default the name that the result knows. The
+            same name and code are the same version; changed code becomes a new one whose parent is the newest.
+        parameters
+            Further parameters of the backtest, or other values of those that the result knows.
+        code
+            The source as text, or the class or function that has it; by default the one that the result leads to.
+        ticker
+            The code of the one stock that was traded, for engines that do not know it.
+        initial_capital
+            In currency, for engines that do not know it.
+        timezone
+            The market's zone, as in `StorageManager.save_iteration`.
+        prices
+            Closing prices: a DataFrame by date with a column a stock, or a Series. They value what is open at the end
+            where the engine does not, and their fingerprint is kept. A text that tells which data it was is kept as is.
+        engine
+            The engine's name, where it shall not be guessed: vectorbt, backtesting, finlab, freqtrade, nautilus,
+            backtrader, zipline, bt, pybroker, jesse, lean, qlib.
+        note, tags
+            As in `StorageManager.save_iteration`.
+        check
+            Whether to compare trades with the curve. The sum of profit and loss less the change of equity is the extra
+            metric ``check.pnl_gap`` (currency); above a 10,000th of the capital it is an ImplausibleDataWarning, and so
+            are trades outside of the curve's days. Sizes without their sign are an error.
+        again
+            Whether to store a result once more that the same version has already with the same parameters.
+
+        Returns
+        -------
+        str or list of str
+            The iteration_id; of a grid, a list, or a file with several strategies a list, in their order.
+
+        Raises
+        ------
+        ValueError
+            If nothing is known of such a result, or what it holds is wrong; nothing is stored.
+        StorageError
+            If the database cannot be written.
+        """
+        from finlab_nb.engines import record
+
+        return record(
+            self.store,
+            result,
+            strategy=strategy,
+            parameters=parameters,
+            code=code,
+            ticker=ticker,
+            initial_capital=initial_capital,
+            timezone=timezone,
+            prices=prices,
+            engine=engine,
+            note=note,
+            tags=tags,
+            check=check,
+            again=again,
+        )
+
+    def preview(self, result: Any, strategy: str | None = None, **options: Any) -> Preview | list[Preview]:
+        """Return what `record` would store, and store nothing; the options are those of `record`.
+
+        Returns
+        -------
+        Preview or list of Preview
+            ``trades`` (DataFrame), ``equity`` (Series), ``metrics``, ``parameters``, ``code``, ``remarks`` and
+            ``summary``; shown as tables in a notebook.
+
+        Raises
+        ------
+        ValueError
+            As in `record`.
+        """
+        from finlab_nb.engines import preview
+
+        return preview(result, strategy=strategy, **options)
 
     # Strategies and iterations ------------------------------------------------------------------------------------
 

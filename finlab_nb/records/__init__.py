@@ -21,6 +21,7 @@ from finlab_nb.records.metrics import METRICS
 from finlab_nb.records.parameters import json_text, parameters_text
 from finlab_nb.records.plain import is_missing
 from finlab_nb.records.plausibility import Doubt
+from finlab_nb.records.provenance import Provenance, provenance_record
 from finlab_nb.records.results import message_of_dropped, optional, results_record
 from finlab_nb.records.rows import EquityRow, TradeRow, curve_record, trades_record
 from finlab_nb.records.stamps import Clock, common_zone
@@ -49,6 +50,8 @@ __all__ = [
     "Doubt",
     "EquityRow",
     "Iteration",
+    "Provenance",
+    "Recording",
     "Series",
     "Strategy",
     "Suggestion",
@@ -59,6 +62,7 @@ __all__ = [
     "iteration_record",
     "new_id",
     "one_of",
+    "provenance_record",
     "series_record",
     "strategy_record",
     "tags_record",
@@ -118,9 +122,29 @@ class Iteration:
     suggestions: tuple[Suggestion, ...]
     tags: tuple[str, ...]
     given: tuple[tuple[str, float | None], ...] = ()  # metrics that the definitions do not confirm, with what they give
+    provenance: Provenance | None = None
     applies: tuple[int, ...] = ()  # ids of the suggestions that this iteration tries
     doubts: tuple[Doubt, ...] = ()
     dropped: tuple[str, ...] = ()  # extra metrics that are no numbers, each with its value
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """An iteration and the strategy version that it belongs to, which may have to be made.
+
+    Attributes
+    ----------
+    strategy
+        The id of a version, or the name of a strategy.
+    code
+        The code that was run; None where it is unknown, which is the newest version of the name.
+    iteration
+        Its strategy_id is replaced by that of the version.
+    """
+
+    strategy: str
+    code: str | None
+    iteration: Iteration
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +222,7 @@ def iteration_record(
     starred: bool = False,
     archived: bool = False,
     changed_at: datetime | str | None = None,
+    provenance: Any = None,
     exact: bool = False,
 ) -> Iteration:
     """Check one iteration; see `StorageManager.save_iteration` for the arguments.
@@ -217,6 +242,7 @@ def iteration_record(
         archived=flag("archived", archived),
         currency=optional(filled_text, "currency", currency),
         changed_at=optional(timestamp_text, "changed_at", changed_at),
+        provenance=None if is_missing(provenance) else provenance_record(provenance, exact=exact),
         suggestions=tuple(
             _suggestion(f"suggestions[{i}]", one, exact=exact)
             for i, one in enumerate(() if suggestions is None else listed("suggestions", suggestions))

@@ -273,6 +273,24 @@ EQUITY: Final = Table(
 TAGS: Final = Table(
     "tags", owner="iteration_id", keys=(("iteration_id", "tag"),), columns=(_OF_ITERATION, Column("tag", NAME))
 )
+# Where the figures come from, of iterations that were recorded from an engine's result.
+PROVENANCE: Final = Table(
+    "provenance",
+    owner="iteration_id",
+    keys=(("iteration_id",),),
+    columns=(
+        _OF_ITERATION,
+        _optional("engine", NAME),
+        _optional("engine_version", NAME),
+        _optional("code_hash", NAME),
+        _optional("packages", OBJECT),
+        _optional("data_fingerprint", TEXT),
+        _optional("seed", ROW_NUMBER),
+        _optional("duration", GAIN),
+        _optional("host", NAME),
+        _optional("result_hash", NAME),
+    ),
+)
 
 SERIES_NAMES: Final = Table(
     "series_names",
@@ -316,6 +334,7 @@ TABLES: Final[Mapping[str, Table]] = {
         CURVES,
         EQUITY,
         TAGS,
+        PROVENANCE,
         SERIES_NAMES,
         SERIES,
     )

@@ -160,6 +160,7 @@ def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...
     yield "trades", iteration.trades
     yield "equity", iteration.equity
     yield "tags", [(tag,) for tag in iteration.tags]
+    yield "provenance", [] if iteration.provenance is None else [astuple(iteration.provenance)]
 
 
 def annotate(

@@ -50,7 +50,6 @@ def _each(cases: Iterable[Case]) -> pytest.MarkDecorator:
 _EVERY_CASE: Final = _each(CASES.values())
 _WITH_TRADES: Final = [case for case in CASES.values() if not case.trades.empty]
 _WITH_FILLS: Final = _each(case for case in _WITH_TRADES if case.engine in FILLS)
-_WITH_A_TABLE: Final = _each(case for case in _WITH_TRADES if case.engine not in FILLS)
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +98,6 @@ def _parsed(dates: pd.Series) -> pd.Series:
     return pd.to_datetime(dates, format="ISO8601")
 
 
-@_WITH_A_TABLE
-def test_every_number_of_a_table_of_trades_can_be_found_again(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    stored, raw = lab.trades(saved(case), columns="all"), case.raw_trades()
-    for key in ("Column", "trade_index"):  # a grid has other results too, and what has no entry is no trade
-        raw = raw[raw[key].isin(stored[key])] if key in raw else raw
-    assert len(raw) == len(stored)
-    numbers = stored.select_dtypes(["number", "bool"], exclude="timedelta").astype(float)
-    for name, column in raw.select_dtypes(["number", "bool"], exclude="timedelta").dropna(axis=1, how="all").items():
-        assert any(np.array_equal(one, column, equal_nan=True) for _, one in numbers.items()), f"{name} is lost"
-    for name, column in raw.select_dtypes("timedelta").items():
-        assert pd.to_timedelta(stored[name]).tolist() == column.tolist()
-
-
 @_WITH_FILLS
 def test_every_fill_can_be_found_again(lab: fl.Lab, saved: Saved, case: Case) -> None:
     given, trades = FILLS[case.engine](case), lab.trades(saved(case))
@@ -150,8 +136,6 @@ def test_a_curve_comes_back_as_it_was_expected(lab: fl.Lab, saved: Saved, case: 
     expected, stored = expected_curve(case), lab.equity(iteration)[iteration]
     if case.name == "bt/zero_trades":  # of what never traded, the result keeps only the days it shares with the other
         expected = expected[expected.index >= stored.index[0]]
-    if case.name == "backtrader/zero_trades":  # returns, which begin with the capital
-        expected = pd.concat([pd.Series({pd.Timestamp("2004-08-31"): 100_000.0}), expected])
     assert_same_curve(stored, case, expected)
     points = lab.store.load_iteration(iteration)["equity"]
     loaded = pd.Series([one["equity"] for one in points], index=_parsed(pd.Series([one["date"] for one in points])))

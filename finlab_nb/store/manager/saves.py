@@ -9,10 +9,19 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
 from finlab_nb.errors import StorageError, StrategyNotFoundError, SuggestionNotFoundError
-from finlab_nb.records import Doubt, Iteration, arguments, iteration_record, series_record, strategy_record, warn_of
+from finlab_nb.records import (
+    Doubt,
+    Iteration,
+    Recording,
+    arguments,
+    iteration_record,
+    series_record,
+    strategy_record,
+    warn_of,
+)
 from finlab_nb.records.plain import materialised
 from finlab_nb.records.values import shown
-from finlab_nb.store import saving
+from finlab_nb.store import recording, saving
 from finlab_nb.store import series as series_by_name
 from finlab_nb.store.manager.base import Base, timed
 from finlab_nb.store.spool import Waiting
@@ -233,6 +242,48 @@ class Saves(Base):
                         saving.insert_iteration(connection, iteration)
                     ids.append(iteration.iteration_id)
         return ids
+
+    @timed
+    def record_iterations(self, recordings: Iterable[Recording], *, again: bool = False) -> list[tuple[str, bool]]:
+        """Store iterations under the versions of their strategies in one transaction: what `Lab.record` calls.
+
+        A version with the same name and code is used again; changed code becomes a new version whose parent is the
+        newest of the name; code that is unknown stands for the newest. All are made before the transaction begins, as
+        in `save_iterations`.
+
+        Parameters
+        ----------
+        recordings
+            Each iteration with its strategy's id or name and its code.
+        again
+            Whether a result is stored once more that the same version has already, with the same parameters.
+
+        Returns
+        -------
+        list of tuple
+            Of each the iteration_id, and whether it is new.
+
+        Raises
+        ------
+        ValueError
+            If an argument is wrong. Nothing is stored. An error of a generator that is given comes as it is.
+        """
+        places: list[tuple[str, str | None]] = []
+        doubts: list[Doubt] = []
+        dropped: list[str] = []
+        with Waiting(self.path.parent) as made:
+            for one in recordings:
+                places.append((one.strategy, one.code))
+                made.add(one.iteration)
+                doubts += one.iteration.doubts
+                dropped += one.iteration.dropped
+            warn_of(doubts, dropped)
+            with saving.writing(self.pool) as connection:
+                versions = recording.Versions(connection)
+                return [
+                    recording.record(connection, versions, Recording(*place, iteration), again=again)
+                    for place, iteration in zip(places, made, strict=True)
+                ]
 
     @timed
     def save_series(

@@ -1,0 +1,73 @@
+"""lib-pybroker 2: a TestResult.
+
+Trades are paired from the orders: its own lack fees and what is open.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from finlab_nb.engines.fills import paired
+from finlab_nb.engines.provenance import version_of
+from finlab_nb.engines.recognise import has_all, type_names
+from finlab_nb.engines.result import Options, Result
+
+_TYPE: Final = "pybroker.strategy.TestResult"
+_SIGNS: Final = {"buy": 1.0, "sell": -1.0}
+_REMARK: Final = "trades are paired from the orders, first in, first out; pybroker rounds prices and fees to 0.01"
+_EVEN: Final = "pybroker rounds prices and fees to 0.01"
+_OPEN: Final = "pybroker does not value what is open: give prices="
+
+
+def recognises(given: object) -> bool:
+    """Tell whether this is a TestResult."""
+    return _TYPE in type_names(given) or has_all(given, "trades", "orders", "portfolio", "metrics_df")
+
+
+def results(given: Any, options: Options) -> Result:
+    """Read a TestResult."""
+    trades = paired(_fills(given.orders), options.marks)
+    trades = trades.assign(exit_reason=_reasons(given.trades, trades))
+    equity = given.portfolio["market_value"]  # its "equity" leaves out what is short
+    unknown = trades["profit_loss"].isna().any()
+    return Result(
+        engine="pybroker",
+        version=version_of("lib-pybroker"),
+        trades=trades,
+        equity=equity,
+        initial_capital=float(given.portfolio["cash"].iloc[0]) if _is_flat(given.portfolio.iloc[0]) else None,
+        figures=_figures(given),
+        known_gap=_EVEN,
+        remarks=((_REMARK,) if len(trades) else ()) + ((_OPEN,) if unknown else ()),
+    )
+
+
+def _is_flat(first: pd.Series[Any]) -> bool:
+    """Tell whether nothing was traded on the first day, so that its cash is the capital."""
+    return bool(first["cash"] == first["market_value"] and not first.get("fees", 0.0))
+
+
+def _fills(orders: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "stock_code": orders["symbol"].astype(str),
+            "date": orders["date"],
+            "size": orders["shares"].astype(float) * orders["type"].map(_SIGNS),
+            "price": orders["fill_price"].astype(float),
+            "fee": orders["fees"].astype(float),
+        }
+    )
+
+
+def _reasons(own: pd.DataFrame, trades: pd.DataFrame) -> pd.Series[Any]:
+    """Return which stop ended each trade."""
+    stops = {(one["symbol"], one["exit_date"]): one["stop"] for one in own.to_dict("records") if one.get("stop")}
+    keys = zip(trades["stock_code"], trades["exit_date"], strict=True)
+    return pd.Series([stops.get(key) for key in keys], trades.index, dtype=object)
+
+
+def _figures(given: Any) -> dict[str, Any]:
+    table = getattr(given, "metrics_df", None)
+    return {} if table is None else dict(zip(table["name"], table["value"], strict=True))

@@ -1,0 +1,66 @@
+"""zipline-reloaded 3: the performance table that ``run_algorithm`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pandas as pd
+
+from finlab_nb.engines.fills import FILLS, paired
+from finlab_nb.engines.provenance import version_of
+from finlab_nb.engines.result import Options, Result
+
+_NEEDED: Final = frozenset({"portfolio_value", "transactions", "orders", "positions"})
+_NOT_FIGURES: Final = ("portfolio_value", "period_open", "period_close", "trading_days", "starting_cash", "ending_cash")
+_ZONE: Final = "America/New_York"  # whose closes a table without a named calendar has
+_REMARK: Final = "trades are paired from the transactions, first in, first out; commissions are those of the orders"
+
+
+def recognises(given: object) -> bool:
+    """Tell whether this is a performance table."""
+    return isinstance(given, pd.DataFrame) and set(given.columns) >= _NEEDED
+
+
+def results(given: Any, options: Options) -> Result:
+    """Read a performance table."""
+    fills = pd.DataFrame(_fills(given), columns=list(FILLS))
+    last = given.iloc[-1]
+    return Result(
+        engine="zipline",
+        version=version_of("zipline-reloaded"),
+        trades=paired(fills, options.marks | _marks(given)),
+        equity=given["portfolio_value"],
+        initial_capital=float(given["starting_cash"].iloc[0]) if "starting_cash" in given else None,
+        timezone=_ZONE,
+        figures={name: value for name, value in last.items() if name not in _NOT_FIGURES},
+        remarks=(_REMARK,) if len(fills) else (),
+    )
+
+
+def _fills(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    paid: dict[Any, float] = {}  # an order appears each day that it is open, and a transaction knows no commission
+    for order in _each(table["orders"]):
+        paid[order["id"]] = max(paid.get(order["id"], 0.0), order["commission"] or 0.0)
+    made = list(_each(table["transactions"]))
+    filled: dict[Any, float] = {}
+    for one in made:
+        filled[one["order_id"]] = filled.get(one["order_id"], 0.0) + abs(one["amount"])
+    for one in made:
+        whole, own = paid.get(one["order_id"], 0.0), one.get("commission")
+        fee = whole * abs(one["amount"]) / filled[one["order_id"]] if own is None else own
+        yield _name(one), one["dt"], one["amount"], one["price"], fee
+
+
+def _marks(table: pd.DataFrame) -> dict[str, float]:
+    return {_name(one): one["last_sale_price"] for one in _each(table["positions"].iloc[-1:])}
+
+
+def _each(column: pd.Series[Any]) -> Iterator[dict[str, Any]]:
+    for day in column:
+        if isinstance(day, list):
+            yield from day
+
+
+def _name(one: dict[str, Any]) -> str:
+    return str(getattr(one["sid"], "symbol", one["sid"]))

@@ -1,0 +1,90 @@
+"""Where a backtest comes from: engine, packages, data and machine, so that it can be told later why two differ."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any, Final
+
+import numpy as np
+
+from finlab_nb.engines.result import Result
+from finlab_nb.records.parameters import plain
+
+# What figures depend on, where a kernel has imported it: the name of the module, and that of its distribution.
+_PACKAGES: Final[Mapping[str, str]] = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "polars": "polars",
+    "scipy": "scipy",
+    "numba": "numba",
+    "talib": "TA-Lib",
+    "sklearn": "scikit-learn",
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+    "torch": "torch",
+    "vectorbt": "vectorbt",
+    "backtesting": "backtesting",
+    "finlab": "finlab",
+    "freqtrade": "freqtrade",
+    "nautilus_trader": "nautilus_trader",
+    "backtrader": "backtrader",
+    "zipline": "zipline-reloaded",
+    "bt": "bt",
+    "pybroker": "lib-pybroker",
+    "jesse": "jesse",
+    "qlib": "pyqlib",
+    "finlab_nb": "finlab_nb",
+}
+_SEEDS: Final = ("seed", "random_state", "random_seed")
+
+
+def provenance(result: Result, prices: object, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a result's origin, by the columns of the table ``provenance``.
+
+    Parameters
+    ----------
+    prices
+        The prices that were traded, or a text that tells which; None where nobody says.
+    parameters
+        The parameters of the backtest: a seed may stand among them.
+    """
+    seed = result.seed
+    if seed is None:
+        named = (parameters[name] for name in _SEEDS if isinstance(parameters.get(name), (int, np.integer)))
+        seed = next((int(found) for found in named), None)
+    return {
+        "engine": result.engine,
+        "engine_version": result.version,
+        "packages": {"python": platform.python_version()} | package_versions(),
+        "data_fingerprint": fingerprint(prices),
+        "seed": seed,
+        "duration": result.duration,
+        "host": platform.node() or None,
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that were imported and that figures depend on."""
+    found = {}
+    for module, distribution in _PACKAGES.items():
+        if module in sys.modules and (version := version_of(distribution)) is not None:
+            found[distribution] = version
+    return found
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def fingerprint(prices: object) -> str | None:
+    """Return a text as it is, and of a table its shape and SHA-256: equal tables have equal ones."""
+    form = plain(prices)
+    return form if form is None or isinstance(form, str) else json.dumps(form, ensure_ascii=False)
