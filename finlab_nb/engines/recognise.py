@@ -109,7 +109,7 @@ def _adapter(given: object) -> Adapter | None:
 
 @contextlib.contextmanager
 def _readable(adapter: Adapter) -> Iterator[None]:
-    """Say what failed where a result is not as the adapter knows it; warnings of the engine's own code are not shown."""
+    """Say what failed where a result is not as the adapter knows it; warnings of the engine's code are not shown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

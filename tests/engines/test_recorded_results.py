@@ -1,8 +1,13 @@
-"""What eleven engines gave, stored by conversions written by hand, comes back without the loss of a number."""
+"""What eleven engines gave comes back from ``lab.record`` without the loss of a number.
+
+Each result is recorded as an object with the attributes that were recorded of it and, of the engines that are installed
+here, as the engine's own object of the same trades; the summary of the run tells which were which.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -11,8 +16,9 @@ import pandas as pd
 import pytest
 
 import finlab_nb as fl
+from recorded import live
 from recorded.cases import Case, recorded_cases
-from recorded.conversions import FILLS, converted, engine_metrics
+from recorded.conversions import FILLS, converted, engine_metrics, result_of
 from recorded.expected import (
     assert_near,
     assert_same_curve,
@@ -25,6 +31,7 @@ from recorded.expected import (
     realised,
     zone_of,
 )
+from recorded.stand_ins import STAND_INS, options
 
 CASES: Final = {case.name: case for case in recorded_cases()}
 # Those that have nothing of their own beside another case of their engine are not in the fast lane.
@@ -37,13 +44,39 @@ _ALIKE: Final = {
 _DATES: Final = ["entry_date", "exit_date"]
 _NEAR: Final = 1e-6
 
-Saved: TypeAlias = Callable[[Case], str]
+
+@dataclass(frozen=True)
+class Way:
+    """A result, and whether the engine itself makes it anew."""
+
+    case: Case
+    is_live: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.case.name}-{'live' if self.is_live else 'recorded'}"
+
+    def made(self) -> Any:
+        """Return the object that is recorded."""
+        if not self.is_live:
+            return STAND_INS[self.case.engine](self.case)
+        if not live.is_here(self.case.engine):
+            pytest.skip(f"{self.case.engine} is not installed")
+        return live.made_anew(self.case)
+
+
+def _has_figures(case: Case) -> bool:
+    """Tell whether the result itself has the figures that were noted of it."""
+    return case.engine not in ("qlib", "zipline") and not case.name.startswith("vectorbt/grid")
+
+
+Recorded: TypeAlias = Callable[[Way], str]
 
 
 def _each(cases: Iterable[Case]) -> pytest.MarkDecorator:
-    marks = {name: [pytest.mark.slow] for name in _ALIKE}
+    ways = [Way(case, is_live) for case in cases for is_live in (False, True) if not is_live or live.can_trade(case)]
+    is_slow = {way: way.is_live or way.case.name in _ALIKE for way in ways}
     return pytest.mark.parametrize(
-        "case", [pytest.param(case, id=case.name, marks=marks.get(case.name, [])) for case in cases]
+        "way", [pytest.param(way, id=str(way), marks=[pytest.mark.slow] if is_slow[way] else []) for way in ways]
     )
 
 
@@ -61,37 +94,46 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fl.Lab]:
 
 @pytest.fixture(scope="module")
 def strategy(lab: fl.Lab) -> str:
-    """Return the strategy that all results belong to."""
+    """Return the strategy of the results that are saved, not recorded."""
     return lab.store.save_strategy_version("Results of engines", "# see the engine")
 
 
 @pytest.fixture(scope="module")
-def saved(lab: fl.Lab, strategy: str) -> Saved:
-    """Return what gives the id of a result, which it stores when it is asked for first.
+def recorded(lab: fl.Lab) -> Recorded:
+    """Return what gives the id of a result, which it records when it is asked for first."""
+    ids: dict[Way, str] = {}
 
-    Strictly: no result looks like a mistake.
-    """
-    ids: dict[str, str] = {}
+    def recorded_result(way: Way) -> str:
+        if way not in ids:
+            ids[way] = _of_case(lab, way.case, lab.record(way.made(), str(way), code="# see the engine", **_said(way)))
+        return ids[way]
 
-    def saved_result(case: Case) -> str:
-        if case.name not in ids:
-            given = converted(case) | {"extra_metrics": engine_metrics(case)}
-            ids[case.name] = lab.store.save_iteration(strategy, **given, strict=True)
-        return ids[case.name]
+    return recorded_result
 
-    return saved_result
+
+def _said(way: Way) -> dict[str, Any]:
+    return options(way.case)
+
+
+def _of_case(lab: fl.Lab, case: Case, found: str | list[str]) -> str:
+    """Return the one of several results that the expectation is of."""
+    if isinstance(found, str) or len(found) == 1:
+        return found if isinstance(found, str) else found[0]
+    if case.engine == "freqtrade":
+        return found[case.strategies().index(case.facts["strategy"])]
+    return next(one for one in found if lab.store.load_iteration(one)["parameters"] == case.facts["parameters"])
 
 
 # --- trades ---
 
 
 @_EVERY_CASE
-def test_trades_come_back_as_they_were_expected(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    iteration = saved(case)
+def test_trades_come_back_as_they_were_expected(lab: fl.Lab, recorded: Recorded, way: Way) -> None:
+    iteration = recorded(way)
     stored = lab.trades(iteration)
-    assert_same_trades(stored, case)
+    assert_same_trades(stored, way.case)
     loaded = pd.DataFrame(lab.store.load_iteration(iteration)["trades"], columns=stored.columns[2:])
-    assert_same_trades(loaded.assign(**{day: _parsed(loaded[day]) for day in _DATES}), case)
+    assert_same_trades(loaded.assign(**{day: _parsed(loaded[day]) for day in _DATES}), way.case)
 
 
 def _parsed(dates: pd.Series) -> pd.Series:
@@ -99,8 +141,8 @@ def _parsed(dates: pd.Series) -> pd.Series:
 
 
 @_WITH_FILLS
-def test_every_fill_can_be_found_again(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    given, trades = FILLS[case.engine](case), lab.trades(saved(case))
+def test_every_fill_can_be_found_again(lab: fl.Lab, recorded: Recorded, way: Way) -> None:
+    given, trades = FILLS[way.case.engine](way.case), lab.trades(recorded(way))
     closed = trades[trades["exit_date"].notna()]
     entries = trades[["stock_code", "entry_date", "entry_price", "position_size"]]
     exits = closed[["stock_code", "exit_date", "exit_price"]].assign(position_size=-closed["position_size"])
@@ -114,13 +156,14 @@ def test_every_fill_can_be_found_again(lab: fl.Lab, saved: Saved, case: Case) ->
 def _filled(fills: pd.DataFrame) -> pd.Series:
     sizes = fills["size"].astype(float)
     return sizes.groupby(
-        [fills["stock_code"].astype(object), fills["date"].astype("datetime64[us]"), fills["price"]]
+        [fills["stock_code"].astype(object), fills["date"].astype("datetime64[us]"), fills["price"].round(6)]
     ).sum()
 
 
 @_EVERY_CASE
-def test_sums_by_stock_and_by_month_are_those_of_the_expected_trades(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    iteration, money = saved(case), case.money * len(case.trades)
+def test_sums_by_stock_and_by_month_are_those_of_the_expected_trades(lab: fl.Lab, recorded: Recorded, way: Way) -> None:
+    case = way.case
+    iteration, money = recorded(way), case.money * len(case.trades)
     by_stock = lab.by_stock(iteration).set_index("stock_code")["profit_loss"].dropna()  # unknown where all are open
     by_month = lab.by_period(iteration).set_index("period")["profit_loss"]
     assert by_stock.to_dict() == pytest.approx(realised(case, "stock_code"), rel=_NEAR, abs=money)
@@ -131,8 +174,8 @@ def test_sums_by_stock_and_by_month_are_those_of_the_expected_trades(lab: fl.Lab
 
 
 @_EVERY_CASE
-def test_a_curve_comes_back_as_it_was_expected(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    iteration = saved(case)
+def test_a_curve_comes_back_as_it_was_expected(lab: fl.Lab, recorded: Recorded, way: Way) -> None:
+    case, iteration = way.case, recorded(way)
     expected, stored = expected_curve(case), lab.equity(iteration)[iteration]
     if case.name == "bt/zero_trades":  # of what never traded, the result keeps only the days it shares with the other
         expected = expected[expected.index >= stored.index[0]]
@@ -143,25 +186,44 @@ def test_a_curve_comes_back_as_it_was_expected(lab: fl.Lab, saved: Saved, case: 
 
 
 @_EVERY_CASE
-def test_metrics_are_those_of_the_definitions(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    loaded, given = lab.store.load_iteration(saved(case)), converted(case)
-    curve, capital = case.equity, given["initial_capital"]
+def test_metrics_are_those_of_the_definitions(lab: fl.Lab, recorded: Recorded, way: Way) -> None:
+    case, loaded, read = way.case, lab.store.load_iteration(recorded(way)), result_of(way.case)
+    curve = case.equity
     if case.engine in ("nautilus", "pybroker"):  # which round to cents, and so move a ratio by a thousandth
-        curve = given["equity"]
+        curve = read.equity
     found = loaded["metrics"] | {name: loaded["extra_metrics"][name] for name in ("total_return", "open_trades")}
-    assert_near(found, expected_metrics(case, curve, capital))
-    assert loaded["initial_capital"] == capital
+    assert_near(found, expected_metrics(case, curve, read.initial_capital))
+    assert loaded["initial_capital"] == read.initial_capital
     assert loaded["periods_per_year"] == periods_of(case)
     assert loaded["timezone"] == zone_of(case)
-    assert loaded["currency"] == given.get("currency")
-    assert loaded["parameters"] == (given.get("parameters") or {})
+    assert loaded["currency"] == read.currency
+    assert {name: loaded["parameters"][name] for name in case.facts.get("parameters", {})} == case.facts.get(
+        "parameters", {}
+    )
 
 
 @_EVERY_CASE
-def test_the_own_figures_of_an_engine_stay_beside_ours(lab: fl.Lab, saved: Saved, case: Case) -> None:
-    stored = lab.store.load_iteration(saved(case))["extra_metrics"]
-    given = {name: value if value == value else None for name, value in engine_metrics(case).items()}
-    assert {name: stored[name] for name in given} == given
+def test_the_gap_between_trades_and_curve_is_stored_where_it_can_be_known(
+    lab: fl.Lab, recorded: Recorded, way: Way
+) -> None:
+    case, stored = way.case, lab.store.load_iteration(recorded(way))
+    if case.engine == "finlab":  # whose profits are estimates
+        assert "check.pnl_gap" not in stored["extra_metrics"]
+        return
+    capital = result_of(case).initial_capital
+    change = case.equity.iloc[-1] - (case.equity.iloc[0] if capital is None else capital)
+    rounded = case.money * len(case.trades) + _NEAR * case.equity.iloc[-1]
+    wanted = case.facts["expected"]["pnl_sum"] - change
+    assert stored["extra_metrics"]["check.pnl_gap"] == pytest.approx(wanted, abs=rounded)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES.values() if _has_figures(case)])
+def test_the_own_figures_of_an_engine_stay_beside_ours(lab: fl.Lab, recorded: Recorded, case: Case) -> None:
+    stored = lab.store.load_iteration(recorded(Way(case)))["extra_metrics"]
+    for path, value in engine_metrics(case).items():
+        last = path.rpartition(".")[2]
+        found = [stored[name] for name in stored if name.startswith("engine.") and name.endswith(f".{last}")]
+        assert (float(value) if value == value else None) in found, path
 
 
 @pytest.mark.parametrize("name", ["backtrader/portfolio_open", "zipline/single_long"])
@@ -199,12 +261,10 @@ def test_an_account_report_of_events_has_no_sharpe_ratio_and_says_so(lab: fl.Lab
 # --- engines of weights ---
 
 
-def test_weights_without_capital_are_judged_by_the_returns_of_trades(lab: fl.Lab, strategy: str) -> None:
+def test_weights_without_capital_are_judged_by_the_returns_of_trades(lab: fl.Lab) -> None:
     case = CASES["finlab/open_and_pending"]
-    trades = converted(case)["trades"].drop(columns="profit_loss")
-    trades["position_size"] = trades.pop("position")
-    creturn = case.raw("raw_creturn")["creturn"]
-    iteration = lab.store.save_iteration(strategy, trades=trades, equity=creturn, strict=True)
+    iteration = lab.record(STAND_INS["finlab"](case), "Weights")
+    trades = lab.trades(iteration)
     expected = expected_metrics(case, case.equity, None)
     metrics = lab.store.load_iteration(iteration)["metrics"]
     assert_near(metrics, {name: expected[name] for name in metrics})
@@ -228,7 +288,7 @@ def test_weights_without_capital_are_judged_by_the_returns_of_trades(lab: fl.Lab
     ],
 )
 def test_days_with_the_zone_of_a_market_are_the_days_without_one(
-    lab: fl.Lab, strategy: str, saved: Saved, name: str, zone: str
+    lab: fl.Lab, strategy: str, recorded: Recorded, name: str, zone: str
 ) -> None:
     given = converted(CASES[name])
     aware = given | {
@@ -236,7 +296,7 @@ def test_days_with_the_zone_of_a_market_are_the_days_without_one(
         "equity": given["equity"].tz_localize(zone),
     }
     twin = lab.store.save_iteration(strategy, **aware)
-    _assert_twins(lab, saved(CASES[name]), twin)
+    _assert_twins(lab, recorded(Way(CASES[name])), twin)
     assert lab.store.load_iteration(twin)["timezone"] == zone
 
 
@@ -244,7 +304,7 @@ def test_days_with_the_zone_of_a_market_are_the_days_without_one(
     "name", ["backtesting/intraday_tz", "zipline/single_long", "lean/hand_made", "freqtrade/spot_portfolio"]
 )
 def test_wall_time_and_the_name_of_its_zone_are_the_moments_of_that_zone(
-    lab: fl.Lab, strategy: str, saved: Saved, name: str
+    lab: fl.Lab, strategy: str, recorded: Recorded, name: str
 ) -> None:
     case = CASES[name]
     given, zone = converted(case), zone_of(case)
@@ -254,7 +314,7 @@ def test_wall_time_and_the_name_of_its_zone_are_the_moments_of_that_zone(
         "equity": given["equity"].set_axis(local(_moments(given["equity"].index), zone)),
         "timezone": zone,
     }
-    _assert_twins(lab, saved(case), lab.store.save_iteration(strategy, **naive))
+    _assert_twins(lab, recorded(Way(case)), lab.store.save_iteration(strategy, **naive))
 
 
 def _moments(stamps: Any) -> pd.DatetimeIndex:
@@ -279,8 +339,8 @@ def _assert_twins(lab: fl.Lab, one: str, other: str) -> None:
 # --- on to another store ---
 
 
-def test_an_export_loses_nothing_of_any_engine(lab: fl.Lab, saved: Saved, tmp_path: Path) -> None:
-    ids = [saved(case) for case in {case.engine: case for case in reversed(_WITH_TRADES)}.values()]
+def test_an_export_loses_nothing_of_any_engine(lab: fl.Lab, recorded: Recorded, tmp_path: Path) -> None:
+    ids = [recorded(Way(case)) for case in {case.engine: case for case in reversed(_WITH_TRADES)}.values()]
     file = lab.store.export_results(ids, tmp_path / "results.json")
     with fl.StorageManager(tmp_path / "other.db") as other:
         imported = other.import_results(file)

@@ -43,13 +43,17 @@ def test_the_result_after_commission_counts_before_that_of_prices_alone(store: f
 
 @pytest.mark.parametrize("names", [["stock_id", "symbol"], ["symbol", "stock_id"]])
 def test_an_id_counts_before_a_label(store: fl.StorageManager, names: list[str]) -> None:
-    given = converted(Case(FOLDER / "finlab/monthly_long"))["trades"].rename(columns={"stock_code": "stock_id"})
+    raw = Case(FOLDER / "finlab/monthly_long").raw_trades()
+    ours = {f"trade_price@{side}_date": f"{side}_price" for side in ("entry", "exit")} | {"position": "position_size"}
+    given = raw.rename(columns=ours)[[*ours.values(), "entry_date", "exit_date", "return", *names]]
     stored = _stored(store, given[[*names, *given.columns.drop(names)]])
     assert set(stored["stock_code"]) == {"AAPL", "GOOG", "IBM", "MSFT"}
 
 
 def test_excursions_that_are_differences_of_prices_are_doubted(store: fl.StorageManager) -> None:
-    given = converted(Case(FOLDER / "pybroker/portfolio"))["trades"]
-    trades = given.drop(columns=["mae", "mfe"]).rename(columns={"mae_price": "mae", "mfe_price": "mfe"})
+    raw = Case(FOLDER / "pybroker/portfolio").raw_trades()
+    short = raw["type"] == "short"
+    trades = raw.assign(shares=raw["shares"].astype(float).where(~short, -raw["shares"].astype(float)))
+    trades = trades.rename(columns={"entry": "entry_price", "exit": "exit_price"}).drop(columns="type")
     with pytest.warns(fl.ImplausibleDataWarning, match="difference of prices"):
         _stored(store, trades)

@@ -82,5 +82,7 @@ def _settings(given: Any) -> dict[str, Any]:
 
 
 def _figures(given: Any) -> dict[str, Any]:
-    stats = given.get_stats()
-    return dict(stats) if isinstance(stats, Mapping | pd.Series) else {}
+    """Return what get_stats() and get_metrics() tell."""
+    told = (getattr(given, name)() for name in ("get_stats", "get_metrics") if has_all(given, name))
+    named = (dict(figures) for figures in told if isinstance(figures, Mapping | pd.Series))
+    return {str(name): value for figures in named for name, value in figures.items()}

@@ -75,7 +75,9 @@ def _fills_of_orders(indicator: Any) -> pd.DataFrame:
     """Return what an Indicator knows of the orders of each day: what was dealt, at which price and cost."""
     rows = []
     for day, orders in (getattr(indicator, "order_indicator_his", None) or {}).items():
-        amounts, prices, costs = (_values(orders.data.get(name)) for name in ("deal_amount", "trade_price", "trade_cost"))
+        amounts, prices, costs = (
+            _values(orders.data.get(name)) for name in ("deal_amount", "trade_price", "trade_cost")
+        )
         rows += [(code, day, size, prices[code], costs[code]) for code, size in amounts.items() if size]
     return pd.DataFrame(rows, columns=list(FILLS))
 

@@ -57,6 +57,10 @@ class Case:
             return json.loads(self.archived(self.facts["names"][0]))["strategy"][self.facts["strategy"]]
         return json.loads((self._raw / "result.json").read_text("utf-8"))
 
+    def strategies(self) -> list[str]:
+        """Return the strategies of Freqtrade's archive in their order."""
+        return list(json.loads(self.archived(self.facts["names"][0]))["strategy"])
+
     def raw_trades(self) -> pd.DataFrame:
         """Return the engine's own table of trades."""
         if self.engine == "freqtrade":

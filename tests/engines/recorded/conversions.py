@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -11,7 +11,7 @@ from finlab_nb.engines.recognise import read
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.sources import source_of
 from recorded.cases import Case
-from recorded.stand_ins import STAND_INS, options
+from recorded.stand_ins import STAND_INS, figures_of, options
 
 _FEE: Final = 0.001  # of each side, where the engine does not say what it took
 
@@ -90,8 +90,13 @@ FILLS: Final[Mapping[str, Callable[[Case], pd.DataFrame]]] = {
 
 
 def engine_metrics(case: Case) -> dict[str, float]:
-    """Return the engine's own figures, those that are numbers, as extra metrics named ``engine.<its name>``."""
-    own = case.facts["engine_metrics"] or {}
-    numbers = {name: value for name, value in own.items() if isinstance(value, int | float)}
-    odd = {name: float(value) for name, value in own.items() if value in ("NaN", "Infinity", "-Infinity")}
-    return {f"engine.{name}": value for name, value in (numbers | odd).items()}
+    """Return the engine's own figures, those that are numbers, by their way through dicts within dicts."""
+    return dict(_leaves(figures_of(case), "engine"))
+
+
+def _leaves(figures: Mapping[str, Any], path: str) -> Iterator[tuple[str, float]]:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}.{name}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}.{name}", value

@@ -15,11 +15,13 @@ import pytest
 from recorded.cases import Case
 
 # The zones in which the stamps of a result are days; the others have days without a zone.
-_ZONES: Final = {
+_ZONES: Final[Mapping[str, str | None]] = {
     "backtesting/intraday_tz": "America/New_York",
     "zipline": "America/New_York",
     "lean": "America/New_York",
     "freqtrade": "UTC",
+    "nautilus": "UTC",
+    "nautilus/zero_trades": None,  # for want of a moment
 }
 _NEAR: Final = 1e-6
 _KEYS: Final = ["stock_code", "entry_date", "exit_date", "position_size"]

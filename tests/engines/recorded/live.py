@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -97,7 +98,7 @@ def backtrader(case: Case) -> Any:
     for one in case.raw("raw_transactions").itertuples() if case.has("raw_transactions") else ():
         wanted[one.dt].append((one.symbol, one.amount))
     days = closes().loc[case.equity.index[0] : case.equity.index[-1]].index
-    after = dict(zip(days[:-1], days[1:], strict=True))
+    after = dict(pairwise(days))
 
     class Cross(bt.Strategy):  # type: ignore[misc]
         params = case.facts.get("parameters", {})

@@ -1,9 +1,9 @@
-"""What an engine handed back, as an object with the attributes that were recorded of it, built from the raw files only."""
+"""What an engine handed back: an object with the attributes that were recorded of it, from the raw files only."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Final
@@ -45,6 +45,19 @@ def labels_of(case: Case) -> tuple[pd.Index, pd.Index | None, Callable[[pd.DataF
     return pd.Index([raw["Column"].iloc[0] if len(raw) else 0]), None, lambda table: list(table["Column"])
 
 
+def figures_of(case: Case) -> dict[str, Any]:
+    """Return the engine's own figures; JSON has the numbers that are none as text."""
+    return dict(_numbers(case.facts["engine_metrics"] or {}))
+
+
+def _numbers(figures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield name, dict(_numbers(value))
+        else:
+            yield name, float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
 def vectorbt(case: Case) -> Any:
     columns, accounts, labels = labels_of(case)
     trades, equity = case.raw("raw_trades"), case.raw("raw_equity")
@@ -68,14 +81,14 @@ def vectorbt(case: Case) -> Any:
         trades=SimpleNamespace(records_readable=trades),
         value=lambda: equity if equity.shape[1] > 1 else equity.iloc[:, 0],
         init_cash=case.facts.get("init_cash", float(equity.iloc[0, 0])),
-        stats=lambda: dict(case.facts["engine_metrics"] or {}),
+        stats=lambda: figures_of(case),
     )
 
 
 def backtesting(case: Case) -> Any:
     strategy = of_type("__main__.Cross", trades=(), _params=case.facts.get("parameters", {}))
     stats = {
-        **(case.facts["engine_metrics"] or {}),
+        **(figures_of(case)),
         "_strategy": strategy,
         "_equity_curve": case.raw("raw_equity_curve"),
         "_trades": case.raw("raw_trades"),
@@ -94,7 +107,7 @@ def backtrader(case: Case) -> Any:
             orders.append(SimpleNamespace(data=SimpleNamespace(_name=one.symbol), executed=fill))
             names.append(one.symbol)
     values = SimpleNamespace(array=[*curve, *[float("nan")] * len(curve)])  # twice as long as the data
-    analyzers = case.facts["engine_metrics"] or {}
+    analyzers = figures_of(case)
     return [
         type(
             "Cross",
@@ -166,7 +179,7 @@ def nautilus(case: Case) -> Any:
         cache=SimpleNamespace(),
         portfolio=None,
         kernel=None,
-        get_result=lambda: SimpleNamespace(stats_pnls={}, stats_returns=case.facts["engine_metrics"] or {}),
+        get_result=lambda: SimpleNamespace(stats_pnls={}, stats_returns=figures_of(case)),
     )
 
 
@@ -176,7 +189,8 @@ def finlab(case: Case) -> Any:
         creturn=case.raw("raw_creturn")["creturn"],
         position=None,
         get_trades=lambda: case.raw("raw_trades"),
-        get_stats=lambda: case.facts["engine_metrics"]["stats"],
+        get_stats=lambda: figures_of(case)["stats"],
+        get_metrics=lambda: figures_of(case)["metrics"],
         fee_ratio=0.001425,
         stop_loss=None,
         take_profit=float("inf"),
@@ -193,7 +207,7 @@ def bt(case: Case) -> Any:
     values = case.raw("raw_values")["value"] if case.has("raw_values") else prices * (CASH / 100)
     fees = pd.Series(0.0, values.index)
     result = Result()
-    result.stats = {name: case.facts["engine_metrics"] or {}}
+    result.stats = {name: figures_of(case)}
     result.get_transactions = _no_transactions
     if names == case.folder:
         made = case.raw("raw_transactions").set_index(["Date", "Security"])[["price", "quantity"]]
@@ -209,7 +223,7 @@ def _no_transactions(_: str) -> pd.DataFrame:
 
 
 def pybroker(case: Case) -> Any:
-    metrics = case.facts["engine_metrics"] or {}
+    metrics = figures_of(case)
     return of_type(
         "pybroker.strategy.TestResult",
         trades=case.raw("raw_trades"),
