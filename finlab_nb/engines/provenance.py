@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from typing import Any, Final
 
@@ -42,13 +43,26 @@ _PACKAGES: Final[Mapping[str, str]] = {
 _SEEDS: Final = ("seed", "random_state", "random_seed")
 
 
-def provenance(result: Result, prices: object, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of a result's origin, by the columns of the table ``provenance``.
+def surroundings(prices: object) -> dict[str, Any]:
+    """Return what all results that are recorded together share, by the columns of the table ``provenance``.
 
     Parameters
     ----------
     prices
         The prices that were traded, or a text that tells which; None where nobody says.
+    """
+    return {
+        "packages": {"python": platform.python_version()} | package_versions(),
+        "data_fingerprint": fingerprint(prices),
+        "host": platform.node() or None,
+    }
+
+
+def origin(result: Result, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the origin of one result, by the columns of the table ``provenance``.
+
+    Parameters
+    ----------
     parameters
         The parameters of the backtest: a seed may stand among them.
     """
@@ -59,11 +73,8 @@ def provenance(result: Result, prices: object, parameters: Mapping[str, Any]) ->
     return {
         "engine": result.engine,
         "engine_version": result.version,
-        "packages": {"python": platform.python_version()} | package_versions(),
-        "data_fingerprint": fingerprint(prices),
         "seed": seed,
         "duration": result.duration,
-        "host": platform.node() or None,
     }
 
 
@@ -76,6 +87,7 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+@cache
 def version_of(distribution: str) -> str | None:
     """Return the version of an installed distribution."""
     try:

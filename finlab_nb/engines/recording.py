@@ -8,13 +8,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from finlab_nb.engines.checks import GAP, Balance, balance, doubts, error_of_signs
 from finlab_nb.engines.preview import Preview, preview_of
-from finlab_nb.engines.provenance import provenance
+from finlab_nb.engines.provenance import origin, surroundings
 from finlab_nb.engines.recognise import read
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.sources import source_of
@@ -46,6 +47,11 @@ class Wishes:
     def options(self) -> Options:
         """What of it adapters use."""
         return Options(ticker=self.ticker, initial_capital=self.initial_capital, prices=self.prices)
+
+    @cached_property
+    def surroundings(self) -> dict[str, Any]:
+        """What the provenance of all results has in common."""
+        return surroundings(self.prices)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ def _prepared(result: Result, wishes: Wishes) -> _Prepared:
         timezone=wishes.timezone or result.timezone,
         periods_per_year=result.periods_per_year,
         currency=result.currency,
-        provenance=provenance(result, wishes.prices, parameters),
+        provenance=wishes.surroundings | origin(result, parameters),
     )
     found = balance(result, iteration)
     if wishes.check and (error := error_of_signs(iteration)) is not None:
