@@ -18,6 +18,7 @@ GAP: Final = "check.pnl_gap"  # the extra metric, in currency
 _WORTH_A_WARNING: Final = 1e-4  # of the initial capital
 _FEW_WRONG: Final = 0.1  # of the trades: where more have not the sign of their move, sizes or profits are wrong
 _SIGNS: Final = ("entry_price", "exit_price", "position_size", "profit_loss", "fees")
+_FEWEST_DAYS: Final = 3  # with points, of which a gap is usual
 _DAY: Final = len("2024-01-31")
 
 
@@ -111,6 +112,7 @@ def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
             f"the trades' P&L is {found.profit:,.2f} and the change of equity {found.change:,.2f}{of_capital}, so "
             "trades or fees are missing, or profits are gross",
         )
+    yield from _sparse(iteration)
     outside = _outside(iteration)
     if outside:
         first, last = iteration.equity[0][0], iteration.equity[-1][0]
@@ -121,6 +123,24 @@ def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
             day,
             f"this trade and {len(outside) - 1} more lie outside of the curve from {first[:_DAY]} to {last[:_DAY]}: "
             "they are of another run, or of another zone",
+        )
+
+
+def _sparse(iteration: Iteration) -> Iterator[Doubt]:
+    """Yield that a curve has fewer points than one a day, unless its record says so by itself."""
+    days = np.unique(np.array([date[:_DAY] for date, _ in iteration.equity], dtype="datetime64[D]"))
+    if days.size < _FEWEST_DAYS or "irregular" in {doubt.kind for doubt in iteration.doubts}:
+        return
+    apart = float(np.median(np.diff(days).astype(np.int64)))
+    if apart > 1:
+        per_year = iteration.periods_per_year
+        ratio = "is unknown" if per_year is None else f"is of {per_year:g} periods a year"
+        yield Doubt(
+            "sparse_curve",
+            "equity[0].date",
+            iteration.equity[0][0],
+            f"from there to {iteration.equity[-1][0]} the points are {apart:g} days apart (median), so that drawdowns "
+            f"between them are not seen, and the Sharpe ratio {ratio}; give a value for each day",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from finlab_nb.records import METRICS, TRADE_FIELDS, Iteration
+from finlab_nb.records.tables import TRADES
 
 _SHOWN_ROWS: Final = 10
 _SHOWN_LINES: Final = 20
@@ -58,7 +59,8 @@ class Preview:
         if not self.trades.empty:
             parts += ["", "trades", self._shown_trades().to_string(index=False)]
         if not self.equity.empty:
-            parts += ["", f"equity: {len(self.equity):,} points, {self.equity.index[0]} to {self.equity.index[-1]}"]
+            first, last = (str(moment).removesuffix(" 00:00:00") for moment in self.equity.index[[0, -1]])
+            parts += ["", f"equity: {len(self.equity):,} points, {first} to {last}"]
         parts += ["", "code", self._shown_code()]
         return "\n".join(parts)
 
@@ -86,8 +88,11 @@ def preview_of(
 ) -> Preview:
     """Show a record that is not stored; `words` are remarks and summary."""
     trades = pd.DataFrame(iteration.trades, columns=list(TRADE_FIELDS))
-    for name in ("entry_date", "exit_date"):
-        trades[name] = pd.to_datetime(trades[name], format="ISO8601").astype("datetime64[us]")
+    for column in (TRADES.column(name) for name in TRADE_FIELDS):
+        if column.rule.kind == "date":
+            trades[column.name] = pd.to_datetime(trades[column.name], format="ISO8601").astype("datetime64[us]")
+        elif column.rule.kind == "float":
+            trades[column.name] = trades[column.name].astype("float64")
     dates = pd.to_datetime([date for date, _ in iteration.equity], format="ISO8601").astype("datetime64[us]")
     return Preview(
         strategy=strategy,
