@@ -35,6 +35,7 @@ MEASURES: Final[dict[str, Callable[[Book], list[Row]]]] = {
     "save-one": store.save_one,
     "save-many": store.save_many,
     "save-curve": store.save_curve,
+    "record-grid": store.record_grid,
     "closed-loop": store.closed_loop,
     "load-one": store.load_one,
     "start": store.start,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -21,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 import finlab_nb as fl
+from finlab_nb.demo.prices import load_prices, wide_prices
 from finlab_nb.records import TRADE_FIELDS, new_id, trades_record
 from tests.benchmarks import work
 from tests.benchmarks.book import Book, Runs, remove, working_copy
@@ -172,6 +175,45 @@ def save_many(book: Book) -> list[Row]:
         )
     rows.append(Row("trades saved while building the book", book.trades_per_second, unit="/s"))
     return rows
+
+
+def record_grid(book: Book) -> list[Row]:
+    """A grid of 231 columns of vectorbt, recorded in one transaction; the baseline inserts its rows, already made."""
+    try:
+        import vectorbt
+    except ImportError:
+        raise SystemExit('record-grid needs vectorbt: pip install -e ".[engines]"') from None
+    close = wide_prices(load_prices(), "close")["AAPL"]
+    fast, slow = vectorbt.MA.run_combs(close, window=list(range(4, 26)), r=2, short_names=["fast", "slow"])
+    grid = vectorbt.Portfolio.from_signals(
+        close, fast.ma_crossed_above(slow), fast.ma_crossed_below(slow), size=10, fees=0.001, init_cash=1e5, freq="1D"
+    )
+    with tempfile.TemporaryDirectory(dir=book.folder) as folder, fl.Lab(Path(folder, "lab.db")) as lab:
+
+        def ours() -> float:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return milliseconds(lambda: lab.record(grid, "grid", code="", ticker="AAPL", again=True))
+
+        ours()
+        runs = [lab.store.load_iteration(one) for one in lab.iterations()["iteration_id"]]
+        with _same_schema(book) as (own, strategy):
+            taken, inserted = side_by_side(ours, lambda: milliseconds(lambda: _insert_grid(own, strategy, runs)), 5)
+    trades = sum(len(run["trades"]) for run in runs)
+    name = f"trades recorded of a grid: {len(runs)} columns with a curve of {len(close):,} points"
+    against = "their rows by executemany, same schema"
+    return [Row(name, trades / taken * 1000, against, trades / inserted * 1000, Target(20_000, at_least=True), "/s")]
+
+
+def _insert_grid(connection: sqlite3.Connection, strategy: str, runs: list[dict[str, Any]]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for run in runs:
+        owner = new_id()
+        connection.execute(_INSERT_RUN, (owner, strategy))
+        curve = connection.execute("INSERT INTO curves (iteration_id) VALUES (?)", (owner,)).lastrowid
+        connection.executemany(_BARE_INSERT, [(owner, *map(trade.get, _GIVEN)) for trade in run["trades"]])
+        points = [(curve, point["date"], point["equity"]) for point in run["equity"]]
+        connection.executemany("INSERT INTO equity (curve_id, date, equity) VALUES (?, ?, ?)", points)
+    connection.execute("COMMIT")
 
 
 def load_one(book: Book) -> list[Row]:
