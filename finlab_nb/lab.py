@@ -203,8 +203,28 @@ class Lab:
             again=again,
         )
 
-    def preview(self, result: Any, strategy: str | None = None, **options: Any) -> Preview | list[Preview]:
-        """Return what `record` would store, and store nothing; the options are those of `record`.
+    def preview(
+        self,
+        result: Any,
+        strategy: str | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        code: Any = None,
+        ticker: str | None = None,
+        initial_capital: float | None = None,
+        timezone: str | None = None,
+        prices: Any = None,
+        engine: str | None = None,
+        note: str | None = None,
+        tags: str | Iterable[str] = (),
+        check: bool = True,
+    ) -> Preview | list[Preview]:
+        """Return what `record` would store, and store nothing.
+
+        Parameters
+        ----------
+        result, strategy, parameters, code, ticker, initial_capital, timezone, prices, engine, note, tags, check
+            As in `record`.
 
         Returns
         -------
@@ -219,7 +239,20 @@ class Lab:
         """
         from finlab_nb.engines import preview
 
-        return preview(result, strategy=strategy, **options)
+        return preview(
+            result,
+            strategy=strategy,
+            parameters=parameters,
+            code=code,
+            ticker=ticker,
+            initial_capital=initial_capital,
+            timezone=timezone,
+            prices=prices,
+            engine=engine,
+            note=note,
+            tags=tags,
+            check=check,
+        )
 
     # Strategies and iterations ------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ def _blocks(kind: str) -> list[str]:
 
 def test_the_tour_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = _blocks("python")
+    blocks = [block for block in _blocks("python") if _engine_of(block) is None]
     assert len(blocks) >= 5
     names: dict[str, object] = {}
     for block in blocks:
@@ -32,6 +34,35 @@ def test_the_tour_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert lab.iterations()["starred"].tolist() == [True]
         assert lab.iterations()["tags"].tolist() == ["daily, keep"]
         assert 0.3 < lab.iterations()["sharpe_ratio"].item() < 1.5, "a figure that a reader can believe"
+
+
+def _engine_of(block: str) -> str | None:
+    """Return the engine that a block imports."""
+    found = re.search(r"^(?:import|from) (vectorbt|backtesting|backtrader)\b", block, flags=re.MULTILINE)
+    return None if found is None else found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in _blocks("python") if _engine_of(block)], ids=_engine_of)
+def test_a_cell_with_an_engine_ends_in_the_two_lines_that_record_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], block: str
+) -> None:
+    engine = _engine_of(block)
+    if find_spec(str(engine)) is None:
+        pytest.skip(f"{engine} is not installed")
+    monkeypatch.chdir(tmp_path)
+    blocks = _blocks("python")
+    names: dict[str, object] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the engines
+        warnings.simplefilter("error", fl.ImplausibleDataWarning)
+        for earlier in [*blocks[:2], *(one for one in blocks if _engine_of(one) == "backtesting"), block]:
+            exec(compile(earlier, "README.md", "exec"), names)
+    assert re.findall(r"^(\w+)", block, flags=re.MULTILINE)[-2:] == ["lab", "lab"]
+    with fl.Lab("engines.db") as lab:
+        assert len(lab.iterations()) >= 1
+        assert lab.sql("SELECT count(*) AS n FROM trades")["n"].item() > 0
+    assert "= change of equity" in capsys.readouterr().out
 
 
 def test_there_is_one_command_for_the_demo_and_one_for_the_tests() -> None:

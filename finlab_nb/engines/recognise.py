@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.records import TRADE_FIELDS
-from finlab_nb.records.values import shown
+from finlab_nb.records.values import refusal, shown
 
 # Each name is that of a module in `adapters`. What it takes is told to whoever gives something else.
 ENGINES: Final[Mapping[str, str]] = {
@@ -71,7 +71,7 @@ def adapter_of(engine: str) -> Adapter:
         If there is none of this name.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine is {shown(engine)}; it must be one of {', '.join(ENGINES)}")
+        raise refusal("engine", engine, f"one of {', '.join(ENGINES)}", str)
     return cast(Adapter, import_module(f"finlab_nb.engines.adapters.{engine}"))
 
 
@@ -159,7 +159,8 @@ def _opened(path: Path) -> object:
 
 def _unknown(given: object) -> str:
     known = "\n".join(f"  {engine}: {what}" for engine, what in ENGINES.items())
+    kind = type_names(given)[0].removeprefix("builtins.")
     return (
-        f"result is of the type {type_names(given)[0]}, which is not known. Known are, and lists of them:\n{known}\n"
-        f"Anything else goes in by three lines:\n{_FRAMES}"
+        f"result is {' '.join(shown(given).split())} ({kind}); it must be what one of these engines hands back, "
+        f"or a list of such:\n{known}\nAnything else goes in by three lines:\n{_FRAMES}"
     )

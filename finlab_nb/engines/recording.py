@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from finlab_nb.engines.checks import GAP, Balance, balance, doubts, error_of_signs
 from finlab_nb.engines.preview import Preview, preview_of
@@ -20,8 +21,11 @@ from finlab_nb.engines.recognise import read
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.sources import source_of
 from finlab_nb.records import Iteration, Recording, iteration_record
+from finlab_nb.records.results import optional
+from finlab_nb.records.values import filled_text, flag, named, positive, refusal
 from finlab_nb.store import StorageManager
 
+_PARAMETERS: Final = "a dict of names and values"
 _DAY: Final = timedelta(days=1)
 _UNKNOWN_STRATEGY: Final = "no name of the strategy is known: it goes under the engine's; give strategy='momentum'"
 _NO_CODE: Final = "its code was not found; give code="
@@ -42,6 +46,17 @@ class Wishes:
     note: str | None = None
     tags: str | Iterable[str] = ()
     check: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong before a result is read; the rest is checked as a save checks it."""
+        for name in ("strategy", "ticker"):
+            optional(filled_text, name, getattr(self, name))
+        optional(positive, "initial_capital", self.initial_capital)
+        flag("check", self.check)
+        if not (self.prices is None or isinstance(self.prices, (str, pd.Series, pd.DataFrame))):
+            raise refusal("prices", self.prices, "a DataFrame by date with a column a stock, a Series, or text")
+        if self.code is not None and source_of(self.code) is None:
+            raise refusal("code", self.code, "text, or a class or function whose source Python can find")
 
     @property
     def options(self) -> Options:
@@ -79,6 +94,7 @@ class _Prepared:
 
 def record(store: StorageManager, given: Any, *, again: bool = False, **wishes: Any) -> str | list[str]:
     """Store a result and print one line about it; return the id, or those of several. See `Lab.record`."""
+    flag("again", again)
     wanted = Wishes(**wishes)
     found = read(given, wanted.options, wanted.engine)
     if isinstance(found, Result):
@@ -108,7 +124,8 @@ def _of_several(result: Result, wishes: Wishes, place: int) -> _Prepared:
 
 
 def _prepared(result: Result, wishes: Wishes) -> _Prepared:
-    parameters = {**(result.parameters or {}), **(wishes.parameters or {})}
+    further = () if wishes.parameters is None else named("parameters", wishes.parameters, _PARAMETERS)
+    parameters = {**(result.parameters or {}), **dict(further)}
     strategy = wishes.strategy or result.name
     code = source_of(result.code if wishes.code is None else wishes.code)
     capital = result.initial_capital if wishes.initial_capital is None else wishes.initial_capital
