@@ -763,8 +763,9 @@ class Lab:
         query
             One SELECT, VALUES, PIVOT, UNPIVOT, SUMMARIZE, DESCRIBE, SHOW or plain EXPLAIN over the views
             ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades, equity,
-            tags, series``, and ``results``: a row for each iteration with all metrics, and the structs ``param`` and
-            ``metric``, as in ``SELECT stock_code, param.lookback FROM trades JOIN results USING (iteration_id)``.
+            tags, provenance, series``, and ``results``: a row for each iteration with all metrics, and the structs
+            ``param`` and ``metric``, as in ``SELECT stock_code, param.lookback FROM trades JOIN results USING
+            (iteration_id)``.
 
             Any other table name refers to a variable, spelled the same, as Python finds it at the place of the call: in
             the calling function, in the running functions that it is written in, or a global one. It must be a
@@ -842,8 +843,8 @@ class Lab:
             The folder, created if need be. Files of the same names in it are replaced.
         tables
             Of ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions, applications, trades,
-            equity, tags, series``; by default all of these. The days of trades, curves and series are written too.
-            ``results`` is what `iterations` returns.
+            equity, tags, provenance, series``; by default all of these. The days of trades, curves and series are
+            written too. ``results`` is what `iterations` returns.
         format
             - ``parquet``: typed; the one for large books.
             - ``feather``: typed, Arrow's own file format.

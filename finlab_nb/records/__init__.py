@@ -139,7 +139,7 @@ class Recording:
     code
         The code that was run; None where it is unknown, which is the newest version of the name.
     iteration
-        Its strategy_id is replaced by that of the version.
+        Its strategy_id and code become those of the version and the code that was run.
     """
 
     strategy: str

@@ -10,6 +10,7 @@ from typing import Any, Final
 from finlab_nb.errors import BadDataWarning, IterationNotFoundError, StrategyNotFoundError
 from finlab_nb.errors import warn as warn_caller
 from finlab_nb.records import METRICS
+from finlab_nb.records.provenance import PROVENANCE_FIELDS
 from finlab_nb.records.tables import EQUITY_FIELDS, ITERATIONS, STRATEGIES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row, fetched
@@ -30,6 +31,7 @@ _FIGURES: Final = {
     "metrics": f"SELECT {', '.join(METRICS)} FROM metrics WHERE iteration_id = ?",
     "extra_metrics": "SELECT name, value FROM extra_metrics WHERE iteration_id = ? ORDER BY rowid",
     "tags": "SELECT tag FROM tags WHERE iteration_id = ? ORDER BY rowid",
+    "provenance": f"SELECT {', '.join(PROVENANCE_FIELDS)} FROM provenance WHERE iteration_id = ?",
 }
 _TRADES: Final = "SELECT {} FROM trades WHERE iteration_id = ? ORDER BY entry_date, trade_id"
 # What every engine knows, and what most trades lack, so that it is not read for nothing.
@@ -135,6 +137,7 @@ def iteration_of(rows: Mapping[str, list[Row]], *, warn: bool = True) -> dict[st
     found["metrics"] = dict(zip(METRICS, metrics, strict=True))
     found["extra_metrics"] = dict(rows["extra_metrics"])
     found["tags"] = [tag for (tag,) in rows["tags"]]
+    found["provenance"] = _provenance(found["iteration_id"], rows["provenance"], warn=warn)
     if "trades" in rows:
         found["trades"] = trades_of(found["iteration_id"], rows["trades"], warn=warn)
         found["equity"] = [dict(zip(EQUITY_FIELDS, point, strict=True)) for point in rows["equity"]]
@@ -160,6 +163,14 @@ def _suggestion(row: Row, *, warn: bool) -> dict[str, Any]:
     found |= {"applied_iteration_id": applied[0] if applied else None, "applied_iteration_ids": applied}
     where = ("suggestions", found["suggestion_id"], "learning_references")
     found["learning_references"] = _json(*where, found["learning_references"], list, warn=warn)
+    return found
+
+
+def _provenance(iteration_id: object, rows: list[Row], *, warn: bool) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    found = dict(zip(PROVENANCE_FIELDS, rows[0], strict=True))
+    found["packages"] = _json("provenance", iteration_id, "packages", found["packages"], dict, warn=warn)
     return found
 
 

@@ -237,6 +237,7 @@ GIVEN = {
     "extra_metrics": lambda given: {"extra_metrics": {given.get("name", "x"): given.get("value", 1.0)}},
     "suggestions": lambda given: {"suggestions": [{"priority": "low", "description": "x"} | given]},
     "tags": lambda given: {"tags": [given["tag"]]},
+    "provenance": lambda given: {"provenance": given},
 }
 TRADE = {
     "stock_code": "2330", "entry_date": "2023-01-02", "exit_date": None, "entry_price": 1.0, "exit_price": 1.0,

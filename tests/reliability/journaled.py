@@ -86,6 +86,12 @@ def content(note: str, largest: int = 60) -> dict[str, Any]:
         "suggestions": [{"priority": "high", "description": f"after {note}", "learning_references": ["書", 1]}],
         "parameters": {"trades": len(trades), "equity": len(equity)},
         "tags": ["daily", note],
+        "provenance": {
+            **dict.fromkeys(("engine", "engine_version", "code_hash", "data_fingerprint", "host", "result_hash"), note),
+            "packages": {"numpy": note},
+            "seed": chance.getrandbits(63),
+            "duration": chance.random(),
+        },
         "note": note,
     }
 

@@ -114,6 +114,15 @@ suggestions = st.fixed_dictionaries(
         "status": st.sampled_from(["open", "applied", "rejected"]),
     }
 )
+origins = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("engine", "engine_version", "code_hash", "host", "result_hash"), st.none() | names),
+        "packages": st.none() | st.dictionaries(texts, texts, max_size=3),
+        "data_fingerprint": st.none() | texts,
+        "seed": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "duration": st.none() | st.floats(0, 1e300),
+    }
+)
 
 
 @st.composite
@@ -146,6 +155,7 @@ plain_fields: dict[str, st.SearchStrategy[Any]] = {
     "suggestions": st.lists(suggestions, max_size=3),
     "parameters": st.dictionaries(texts, plain, max_size=3),
     "tags": st.lists(names, max_size=3),
+    "provenance": st.none() | origins,
     "note": st.none() | texts,
     "timestamp": moments,
     "initial_capital": st.none() | amounts,

@@ -26,6 +26,7 @@ def save(store: fl.StorageManager, strategy: str, number: int) -> str:
         tags=["a", f"run {number}"],
         extra_metrics={"sqn": 1.0},
         suggestions=[{"priority": "high", "description": "x"}],
+        provenance={"engine": "vectorbt", "seed": number},
     )
 
 
@@ -75,7 +76,7 @@ def test_a_deletion_leaves_what_the_deletion_by_another_program_leaves(
         connection.execute("DELETE FROM iterations WHERE iteration_id = ?", (runs[3],))
     assert left(store.path) == left(theirs)
     assert changed(ours_before, store.path) == changed(theirs_before, theirs) != set()
-    assert {table for table, _ in changed(ours_before, store.path)} >= {"iterations", "trades", "equity", "tags"}
+    assert {table for table, _ in changed(ours_before, store.path)} >= {"iterations", "trades", "equity", "tags", "provenance"}
 
 
 def test_a_deletion_stamps_each_bucket_once_and_not_each_row(

@@ -69,6 +69,7 @@ def runs(store: fl.StorageManager) -> list[str]:
         tags=["zulu", "alpha"],
         note="a note\u2028 with <b>marks</b>",
         timestamp="2024-01-02T10:00:00.123456Z",
+        provenance={"engine": "vectorbt", "packages": {"套件": "2"}, "seed": -(2**63), "duration": 5e-324},
     )
     second = store.save_iteration(child, code="", parameters={})
     store.annotate(first, starred=True, archived=True)
@@ -130,6 +131,8 @@ def told(iteration: dict[str, Any]) -> dict[str, Any]:
     trades = found["trades"]
     for one in found["suggestions"]:
         assert one.pop("applied_iteration_ids") == [key for key in [one["applied_iteration_id"]] if key is not None]
+    if found.get("provenance") is not None:
+        found["provenance"] = known(found["provenance"], [found["provenance"]], NEWEST.rows["provenance"].optional)
     return found | {"trades": [known(row, trades, NEWEST.rows["trades"].optional) for row in trades]}
 
 
@@ -138,7 +141,7 @@ def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
 ) -> None:
     found = exported(store, runs, tmp_path / "runs.json")
     assert list(found) == ["export_timestamp", "format_version", "iteration_count", "strategies", "iterations"]
-    assert (found["format_version"], found["iteration_count"]) == ("1.3", 2)
+    assert (found["format_version"], found["iteration_count"]) == (NEWEST.name, 2)
     first = found["iterations"][0]
     wanted = store.load_iteration(runs[0])
     assert first.pop("changes").keys() == {"starred", "archived", "suggestion"}
@@ -159,9 +162,9 @@ def test_the_file_holds_what_load_iteration_gives_and_the_strategy(
 def test_exports_follow_the_json_schema(store: fl.StorageManager, runs: list[str], tmp_path: Path) -> None:
     for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(exported(store, runs, tmp_path / "runs.json"), SCHEMAS["1.3"])
-    jsonschema.validate(exported(store, runs[1:], tmp_path / "plain.json"), SCHEMAS["1.3"])
-    jsonschema.validate(exported(store, [], tmp_path / "none.json"), SCHEMAS["1.3"])
+    jsonschema.validate(exported(store, runs, tmp_path / "runs.json"), SCHEMAS[NEWEST.name])
+    jsonschema.validate(exported(store, runs[1:], tmp_path / "plain.json"), SCHEMAS[NEWEST.name])
+    jsonschema.validate(exported(store, [], tmp_path / "none.json"), SCHEMAS[NEWEST.name])
 
 
 @pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zst", ".JSON.GZ"])
@@ -751,6 +754,12 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("$.iterations[0].note is 'a\\ud800b'; it must be Unicode text", put(*RUN, "note", "a\ud800b")),
     ("$.iterations[0].tags is 'a'; it must be a list", put(*RUN, "tags", "a")),
     ("$.iterations[0].tags[0] is None", put(*RUN, "tags", [None])),
+    ("$.iterations[0].provenance is []; it must be an object", put(*RUN, "provenance", [])),
+    ("$.iterations[0].provenance has the unknown field 'gpu'", put(*RUN, "provenance", "gpu", "H200")),
+    ("$.iterations[0].provenance.seed is 1.5", put(*RUN, "provenance", "seed", 1.5)),
+    ("$.iterations[0].provenance.duration is -1", put(*RUN, "provenance", "duration", -1)),
+    ("$.iterations[0].provenance.engine is ''", put(*RUN, "provenance", "engine", "")),
+    ("$.iterations[0].provenance.packages is []", put(*RUN, "provenance", "packages", [])),
     ("$.iterations[0].parameters is []; it must be an object", put(*RUN, "parameters", [])),
     ("$.iterations[0].metrics.win_rate is missing", drop(*RUN, "metrics", "win_rate")),
     ("$.iterations[0].metrics.win_rate is 1.5", put(*RUN, "metrics", "win_rate", 1.5)),
@@ -1035,6 +1044,15 @@ suggestions = st.fixed_dictionaries(
         "status": st.sampled_from(["open", "applied", "rejected"]),
     },
 )
+origins = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("engine", "engine_version", "code_hash", "host", "result_hash"), st.none() | names),
+        "packages": st.none() | st.dictionaries(texts, texts, max_size=3),
+        "data_fingerprint": st.none() | texts,
+        "seed": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "duration": st.none() | st.floats(0, 1e300),
+    }
+)
 records = st.fixed_dictionaries(
     {},
     optional={
@@ -1058,6 +1076,7 @@ records = st.fixed_dictionaries(
         | st.integers(20, 60).map(lambda count: {str(date.fromordinal(738_000 + i)): 1.0 + i for i in range(count)}),
         "parameters": st.dictionaries(texts, plain, max_size=3),
         "tags": st.lists(names, max_size=3),
+        "provenance": origins,
         "note": texts,
         "timestamp": st.datetimes(),
         "initial_capital": st.floats(1e-3, 1e15),

@@ -108,7 +108,7 @@ def content(path: Path, ids: list[str]) -> dict[str, Any]:
             + line
             + [
                 of(table, "iteration_id", key)
-                for table in ("metrics", "extra_metrics", "trades", "equity", "suggestions", "tags")
+                for table in ("metrics", "extra_metrics", "trades", "equity", "suggestions", "tags", "provenance")
             ]
             + links(path, ids, ids[keys.index(key)])
         )
@@ -177,6 +177,7 @@ USUAL: dict[str, dict[str, Any]] = {
     },
     "equity": {"date": "2024-01-02", "equity": 100.0},
     "tags": {"tag": "t"},
+    "provenance": {},
 }
 # What only some know: the columns that were added later.
 KNOWN: dict[str, dict[str, Any]] = {
@@ -196,6 +197,17 @@ KNOWN: dict[str, dict[str, Any]] = {
         "entry_reason": "",
         "exit_reason": "突破",
         "extra": '{"a": 1}',
+    },
+    "provenance": {
+        "engine": "vectorbt",
+        "engine_version": "1.0",
+        "code_hash": "5f",
+        "packages": '{"numpy": "2.3"}',
+        "data_fingerprint": "",
+        "seed": -1,
+        "duration": 0.0,
+        "host": "h",
+        "result_hash": "a0",
     },
 }
 
@@ -239,6 +251,7 @@ stores = st.fixed_dictionaries(
                         "trades": st.lists(odd_row("trades"), max_size=3),
                         "equity": st.lists(odd_row("equity"), max_size=3),
                         "tags": st.lists(odd_row("tags"), max_size=3),
+                        "provenance": st.lists(odd_row("provenance"), max_size=1),
                         "suggestions": st.lists(
                             st.tuples(
                                 odd_row("suggestions"),

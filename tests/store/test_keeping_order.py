@@ -106,7 +106,7 @@ def test_check_reports_rows_without_an_owner(store: fl.StorageManager, run: str)
     found = {(one["table"], one["column"], one["value"]) for one in store.check()}
     assert found == {
         (table, "iteration_id", run)
-        for table in ("metrics", "extra_metrics", "suggestions", "trades", "curves", "tags")
+        for table in ("metrics", "extra_metrics", "suggestions", "trades", "curves", "tags", "provenance")
     }
 
 

@@ -123,7 +123,7 @@ def test_metrics_that_were_given_to_schema_2_are_kept_and_marked(schema_2: Path)
 
 def test_the_upgrade_says_how_many_metrics_have_other_values(schema_2: Path) -> None:
     message = (
-        r"schema 5.*: \d+ metrics of \d+ iterations were computed anew.*, and 2 that were given .*before-schema-5-\d+"
+        r"schema 6.*: \d+ metrics of \d+ iterations were computed anew.*, and 2 that were given .*before-schema-6-\d+"
     )
     with pytest.warns(fl.UpgradeWarning, match=message):
         fl.StorageManager(schema_2).close()

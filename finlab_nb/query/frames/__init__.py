@@ -25,5 +25,5 @@ class Frames(IterationFrames, TradeFrames, CurveFrames, SeriesFrames, SqlFrames)
     ----------
     source
         What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
-        applications, trades, equity, tags, series, results``.
+        applications, trades, equity, tags, provenance, series, results``.
     """

@@ -105,7 +105,7 @@ class Questions:
     ----------
     source
         What is behind the views ``strategies, iterations, metrics, extra_metrics, given_metrics, suggestions,
-        applications, trades, equity, tags, series, results``.
+        applications, trades, equity, tags, provenance, series, results``.
     """
 
     def __init__(self, source: Source) -> None:

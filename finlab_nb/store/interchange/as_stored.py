@@ -4,9 +4,9 @@ An iteration or a strategy may have the object `as_stored`. What stands there is
 of the same name is null, so that no value is told twice:
 
 - For a field that is a column (code, timestamp, ...) it holds the stored value.
-- For a field that is a table (metrics, extra_metrics, trades, equity, suggestions, tags) it holds all rows of the
-  iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. The row of a
-  suggestion has the first iteration that applied it (applied_iteration_id), and all where there are more
+- For a field that is a table (metrics, extra_metrics, trades, equity, suggestions, tags, provenance) it holds all rows
+  of the iteration, as objects of columns and stored values, in the order in which `load_iteration` gives them. The row
+  of a suggestion has the first iteration that applied it (applied_iteration_id), and all where there are more
   (applied_iteration_ids, a list).
 
 A stored value is null, a whole number, another number (with a decimal point or an exponent) or text. What JSON cannot
@@ -65,6 +65,8 @@ def told_columns(table: str, rows: list[Row]) -> tuple[list[Row], tuple[str, ...
         for name, column in zip(ROW_COLUMNS[table], zip(*rows, strict=True), strict=False)
         if name not in optional or column.count(None) < len(column)
     }
+    if not columns:
+        return [() for _ in rows], ()
     return list(zip(*columns.values(), strict=True)), tuple(columns)
 
 

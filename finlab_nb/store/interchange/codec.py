@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from finlab_nb.records import Iteration, Strategy, iteration_record, strategy_record, text
 from finlab_nb.records.days import timestamp_text
 from finlab_nb.records.values import listed, shown, whole
+from finlab_nb.store.broken_text import Row
 from finlab_nb.store.interchange import as_stored, changes
 from finlab_nb.store.interchange.versions import OLDEST, Reading, Version
 
@@ -21,6 +22,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "equity": list,
     "suggestions": list,
     "tags": list,
+    "provenance": dict,
 }
 _Record = TypeVar("_Record", Strategy, Iteration)
 
@@ -44,6 +46,7 @@ NEUTRAL_ITERATION: Final[Mapping[str, Any]] = {
     "archived": False,
     **{name: kind() for name, kind in _KINDS.items()},
     "metrics": dict.fromkeys(OLDEST.rows["metrics"].required),
+    "provenance": None,
 }
 
 
@@ -62,6 +65,13 @@ class ImportedIteration(NamedTuple):
     applied_iteration_ids: Sequence[Sequence[str]]  # by suggestion
     as_stored: dict[str, Any]  # by field; instead of what the record has
     changes: changes.Times
+
+    @property
+    def origin(self) -> list[Row]:
+        """The row that tells where the iteration comes from; none where that is unknown."""
+        told = self.record.provenance
+        found: list[Row] = self.as_stored.get("provenance", [] if told is None else [astuple(told)])
+        return found
 
 
 def checked_strategy(path: str, value: object, reading: Reading) -> ImportedStrategy:
@@ -103,8 +113,9 @@ def checked_iteration(path: str, value: object, reading: Reading) -> ImportedIte
         if given["strategy"] is None:
             raise ValueError(f"{path}.strategy is null; it must have a value")
         strategy = checked_strategy(f"{path}.strategy", given.pop("strategy"), reading)
-    if isinstance(given.get("metrics"), dict):
-        given["metrics"] = reading.object(f"{path}.metrics", "metrics", given["metrics"], version.rows["metrics"])
+    for name in ("metrics", "provenance"):
+        if isinstance(given.get(name), dict):
+            given[name] = reading.object(f"{path}.{name}", name, given[name], version.rows[name])
     for name in ("trades", "equity", "suggestions"):
         if isinstance(given.get(name), list):
             given[name] = reading.rows(f"{path}.{name}", name, given[name], version.rows[name])

@@ -1,7 +1,8 @@
 """Whether an iteration or a strategy of an export file is the one that is stored under its id.
 
 Compared is what an iteration was and what it gave, as far as the version of the file has fields for it. Not compared is
-what changes afterwards: its number, note, stars, archive, tags, and what became of the suggestions.
+what changes afterwards: its number, note, stars, archive, tags, and what became of the suggestions. Where it comes from
+is compared if both know it: an older release does not pass it on.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import asdict
 from typing import Any, Final
 
-from finlab_nb.records import METRICS, PRIORITIES, Iteration, Strategy
+from finlab_nb.records import METRICS, PRIORITIES, Iteration, Provenance, Strategy
 from finlab_nb.records.tables import ITERATIONS
 from finlab_nb.records.values import shown
 from finlab_nb.store.broken_text import Row
@@ -35,7 +37,8 @@ _ABSENT: Final = object()
 
 def refuse_if_iteration_differs(path: str, given: ImportedIteration, stored: Exported, version: Version) -> None:
     """Raise a ValueError that names the first field in which the iterations differ, of those that the version has."""
-    seen = _refuse_difference_as_stored(path, given.as_stored, stored)
+    unknown: set[str] = set() if given.origin and stored.stored["provenance"] else {"provenance"}
+    seen = unknown | _refuse_difference_as_stored(path, given.as_stored, stored, _NOT_COMPARED | unknown)
     if given.record.parameters is None:  # the default of the strategy, whatever it is
         seen.add("parameters")
     one, other = (_without(seen, _iteration(record, version)) for record in (given.record, stored.record))
@@ -58,21 +61,23 @@ def refuse_if_strategy_differs(
     parents
         Their parents, as far as these are to be found.
     """
-    seen = _refuse_difference_as_stored(path, given.as_stored, stored)
+    seen = _refuse_difference_as_stored(path, given.as_stored, stored, _NOT_COMPARED)
     _refuse_difference(path, _without(seen, _strategy(given.record)), _without(seen, _strategy(stored.record)))
     _refuse_difference(f"{path}.parent_strategy_id", *parents)
 
 
-def _refuse_difference_as_stored(path: str, given: Mapping[str, Any], stored: Exported) -> set[str]:
+def _refuse_difference_as_stored(
+    path: str, given: Mapping[str, Any], stored: Exported, not_compared: Set[str]
+) -> set[str]:
     """Compare what the file carries as it is stored with what is stored, and return which fields that are."""
-    for name in given.keys() - _NOT_COMPARED:
+    for name in given.keys() - not_compared:
         one, other = given[name], stored.stored[name]
         if not isinstance(other, list):
             if repr(one) != repr(other):
                 raise ValueError(f"{path}.{name} is {shown(one)}, but {shown(other)} is stored; nothing was imported")
         elif _rows(name, one) != _rows(name, other):
             raise ValueError(f"{path}.{name} has other rows than are stored; nothing was imported")
-    for name in stored.refused - given.keys() - _NOT_COMPARED:
+    for name in stored.refused - given.keys() - not_compared:
         raise ValueError(f"{path}.{name} differs from what is stored, which breaks a rule; nothing was imported")
     return set(given)
 
@@ -107,7 +112,12 @@ def _iteration(record: Iteration, version: Version) -> dict[str, Any]:
             | {"learning_references": json.loads(one.learning_references or "null")}
             for one in suggestions
         ],
+        "provenance": _provenance(record.provenance),
     }
+
+
+def _provenance(record: Provenance | None) -> dict[str, Any] | None:
+    return None if record is None else asdict(record) | {"packages": json.loads(record.packages or "null")}
 
 
 def _follow_the_upgrade(given: dict[str, Any], stored: dict[str, Any], record: Iteration) -> None:

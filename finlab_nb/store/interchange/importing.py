@@ -13,7 +13,7 @@ from typing import Final
 
 from finlab_nb.errors import BadDataWarning, StrategyNotFoundError, warn
 from finlab_nb.records import arguments, new_id
-from finlab_nb.records.tables import STRATEGIES, TABLES
+from finlab_nb.records.tables import PROVENANCE, STRATEGIES, TABLES
 from finlab_nb.records.values import shown
 from finlab_nb.store import check, saving
 from finlab_nb.store.broken_text import fetched
@@ -114,6 +114,7 @@ class _Storing:
                 self.known.add(key)
                 iteration = self.staging.iteration(key)
                 numbers = self._arrived(key, key, iteration)
+                self._complete_origin(key, iteration)
                 if has_times:
                     self.changed[key] |= merging.merge_annotations(self.connection, iteration, numbers)
                 self.bar.update()
@@ -122,6 +123,13 @@ class _Storing:
                 self.outside.append(self._outcome(key, action))
                 if action == "deleted":
                     self.gone[key] = at
+
+    def _complete_origin(self, key: str, iteration: ImportedIteration) -> None:
+        with _named(f"{self.staging.iterations[key].path}."):
+            changed = merging.complete_origin(self.connection, iteration)
+        self.changed[key] |= changed
+        if changed and PROVENANCE.name in iteration.as_stored:
+            self.broken.update(check.broken_values(self.connection, PROVENANCE, key))
 
     def store_unknown(self) -> None:
         """Store the strategies, and the iterations that the store does not have and that are not to stay deleted."""

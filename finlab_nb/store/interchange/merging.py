@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
+from finlab_nb.records.tables import PROVENANCE
 from finlab_nb.store import deleting, saving
-from finlab_nb.store.broken_text import BrokenText, Row, fetched
+from finlab_nb.store.broken_text import BrokenText, Row, fetched, insert
 from finlab_nb.store.interchange import changes
 from finlab_nb.store.interchange.changes import ITEMISED, Times
 from finlab_nb.store.interchange.codec import ImportedIteration
@@ -47,6 +48,7 @@ _NUMBER: Final = """
     FROM iterations AS i WHERE iteration_id = ?"""
 _VACATE_NUMBER: Final = "UPDATE iterations SET iteration_number = -rowid WHERE iteration_id = ?"
 _SET_NUMBER: Final = "UPDATE iterations SET iteration_number = ? WHERE iteration_id = ?"
+_ORIGIN_IS_KNOWN: Final = "SELECT 1 FROM provenance WHERE iteration_id = ?"
 ITERATION_EXISTS: Final = "SELECT 1 FROM iterations WHERE iteration_id = ?"
 _DELETED_AT: Final = "SELECT changed_at FROM changes WHERE iteration_id = ? AND field = 'deleted'"
 _NOTE_DELETED: Final = """
@@ -127,6 +129,18 @@ def _suggestion_rows(iteration: ImportedIteration) -> list[Row]:
     """Return rows of suggestions, from the priority to the status."""
     found: list[Row] = iteration.as_stored.get("suggestions", [astuple(one) for one in iteration.record.suggestions])
     return found
+
+
+# Origin -------------------------------------------------------------------------------------------------------------
+
+
+def complete_origin(connection: sqlite3.Connection, iteration: ImportedIteration) -> dict[str, None]:
+    """Store where an iteration comes from if only the file knows, and return the fields that are other now."""
+    key = iteration.record.iteration_id
+    if not iteration.origin or connection.execute(_ORIGIN_IS_KNOWN, (key,)).fetchone():
+        return {}
+    insert(connection, PROVENANCE, ((key, *row) for row in iteration.origin))
+    return {PROVENANCE.name: None}
 
 
 # Numbers ------------------------------------------------------------------------------------------------------------

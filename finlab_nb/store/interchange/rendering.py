@@ -64,6 +64,8 @@ def exported_iteration(connection: sqlite3.Connection, iteration_id: str) -> Exp
     trades = rows["trades"]
     value = loading.iteration_of(rows | {"trades": []}, warn=False)
     value["trades"] = loading.trades_of(iteration_id, *as_stored.told_columns("trades", trades), warn=False)
+    if value["provenance"] is not None:
+        value["provenance"] = {name: item for name, item in value["provenance"].items() if item is not None}
     _refuse_if_no_id(connection, ITERATIONS, iteration_id, "strategy_id", value["strategy_id"])
     for name, number in value["extra_metrics"].items():
         if isinstance(number, float) and math.isinf(number):
@@ -148,7 +150,8 @@ def _strategy(told: _Fields) -> _Made:
 def _iteration(told: _Fields) -> _Made:
     record, applied = iteration_of_fields("", told, NEWEST)
     references, extras = [one.learning_references for one in record.suggestions], [one[_EXTRA] for one in record.trades]
-    for text in (record.parameters, *references, *extras):
+    packages = None if record.provenance is None else record.provenance.packages
+    for text in (record.parameters, packages, *references, *extras):
         _refuse_if_nested_too_deeply(text)
     made = {name: getattr(record, name) for name in loading.ITERATION_FIELDS}
     made |= {table: list(rows) for table, rows in saving.rows_of(record) if table in NEWEST.rows}

@@ -16,6 +16,7 @@ from finlab_nb.errors import NewerFormatWarning, warn
 from finlab_nb.records.values import shown
 
 _MOST_NAMED: Final = 50
+_OBJECTS: Final = ("heading", "strategy", "iteration")
 _VERSION: Final = re.compile(r"(0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5})")
 
 
@@ -72,14 +73,14 @@ class Version:
         return found
 
     def plus(self, name: str, **optional: tuple[str, ...]) -> Version:
-        """Return the next minor version, which adds optional fields, given by kind."""
+        """Return the next minor version, which adds optional fields, given by kind; a kind that is new is a table."""
 
         def added(kind: str) -> Fields:
-            fields = self.fields(kind)
+            fields = self.fields(kind) if kind in (*_OBJECTS, *self.rows) else Fields(())
             return replace(fields, optional=(*fields.optional, *optional.get(kind, ())))
 
-        rows = {table: added(table) for table in self.rows}
-        return Version(name, added("heading"), added("strategy"), added("iteration"), rows)
+        tables = dict.fromkeys((*self.rows, *(kind for kind in optional if kind not in _OBJECTS)))
+        return Version(name, *map(added, _OBJECTS), rows={table: added(table) for table in tables})
 
 
 _ROW_NUMBERS: Final = (
@@ -158,8 +159,24 @@ V1_2: Final = V1_1.plus(
 # All iterations that applied a suggestion, whatever became of it; before, one that was applied could name one of them.
 # When annotations were changed, and which iterations were deleted.
 V1_3: Final = V1_2.plus("1.3", heading=("deleted",), iteration=("changes",), suggestions=("applied_iteration_ids",))
+# Where an iteration comes from.
+V1_4: Final = V1_3.plus(
+    "1.4",
+    iteration=("provenance",),
+    provenance=(
+        "engine",
+        "engine_version",
+        "code_hash",
+        "packages",
+        "data_fingerprint",
+        "seed",
+        "duration",
+        "host",
+        "result_hash",
+    ),
+)
 
-VERSIONS: Final = (V1_0, V1_1, V1_2, V1_3)
+VERSIONS: Final = (V1_0, V1_1, V1_2, V1_3, V1_4)
 OLDEST: Final = VERSIONS[0]
 NEWEST: Final = VERSIONS[-1]
 _BY_NAME: Final = {version.name: version for version in VERSIONS}

@@ -93,7 +93,7 @@ class Changes(Base):
 
     @timed
     def delete_iteration(self, iteration_id: str) -> None:
-        """Remove an iteration with its metrics, trades, equity, suggestions and tags.
+        """Remove an iteration with its metrics, trades, equity, suggestions, tags and provenance.
 
         An applied suggestion that no other iteration has applied is open again.
 

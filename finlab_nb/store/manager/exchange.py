@@ -96,9 +96,10 @@ class Exchange(Base):
             ``"copy"`` gives new ids to iterations and strategies and maps parents and applied suggestions to them;
             references to an iteration outside the file become unknown. ``"merge"`` keeps the ids, so that copies of a
             store that went apart become one again. What the store has already must be the same in its inputs and
-            results, as far as the format of the file can tell them; of note, starred, archived, each tag and the status
-            of each suggestion the newest change counts (those of formats before 1.3 have no time and never do), and
-            links of suggestions are added. A newcomer whose iteration_number is taken gets the next free one.
+            results, as far as the format of the file can tell them, and in its provenance if both have one; where the
+            store has none it takes that of the file. Of note, starred, archived, each tag and the status of each
+            suggestion the newest change counts (those of formats before 1.3 have no time and never do), and links of
+            suggestions are added. A newcomer whose iteration_number is taken gets the next free one.
         deleted
             What a merge does about iterations that one of the two stores had and deleted. ``"apply"`` deletes what was
             deleted elsewhere, unless it was changed here since then, and leaves out what was deleted here. ``"keep"``

@@ -140,7 +140,10 @@ class Loads(Base):
             iteration_id, strategy_id, iteration_number, code, timestamp (ISO 8601, UTC), parameters, metrics (the
             standard set), extra_metrics, trades (dicts, by entry date), equity (dicts of date and equity, by date),
             suggestions (dicts, high priority first, with applied_iteration_ids: the iterations that applied it, in this
-            order, and applied_iteration_id: the first of them), tags, note, starred, archived.
+            order, and applied_iteration_id: the first of them), tags, note, starred, archived, initial_capital,
+            timezone, periods_per_year, currency, changed_at, provenance (None where there is none, else a dict of
+            engine, engine_version, code_hash, packages (dict), data_fingerprint, seed, duration (seconds), host,
+            result_hash).
 
         Raises
         ------
@@ -166,7 +169,8 @@ class Loads(Base):
         -------
         list of dict
             iteration_id, strategy_id, iteration_number, code, timestamp (ISO 8601, UTC), parameters, metrics (the
-            five), extra_metrics, tags, note, starred, archived.
+            five), extra_metrics, tags, note, starred, archived, initial_capital, timezone, periods_per_year, currency,
+            changed_at, provenance.
 
         Raises
         ------

@@ -20,6 +20,7 @@ from finlab_nb.records import (
     warn_of,
 )
 from finlab_nb.records.plain import materialised
+from finlab_nb.records.provenance import outcome_hash
 from finlab_nb.records.values import shown
 from finlab_nb.store import recording, saving
 from finlab_nb.store import series as series_by_name
@@ -91,6 +92,7 @@ class Saves(Base):
         timezone: str | tzinfo | None = None,
         periods_per_year: float | None = None,
         currency: str | None = None,
+        provenance: Mapping[str, Any] | None = None,
         strict: bool = False,
     ) -> str:
         """Store one iteration, all of it or nothing, and return its id; it is durable when this returns.
@@ -152,6 +154,10 @@ class Saves(Base):
             Periods of the curve in a year, for the Sharpe ratio; by default they follow from its local days.
         currency
             Of the account, such as ``"TWD"``.
+        provenance
+            Where the figures come from, as far as it is known: a dict of ``engine, engine_version, host, code_hash,
+            result_hash`` (text that is not empty), ``data_fingerprint`` (text), ``packages`` (versions by name),
+            ``seed`` (a whole number of 64 bits) and ``duration`` (seconds). `Lab.record` fills it in.
         strict
             Whether likely mistakes (percent for fractions, returns for equity, sizes of shorts without their sign,
             labels of a grid for stock codes, a curve without a regular period, moments of no known zone) and extra
@@ -195,6 +201,7 @@ class Saves(Base):
             timezone=timezone,
             periods_per_year=periods_per_year,
             currency=currency,
+            provenance=provenance,
             strict=strict,
         )
         warn_of(iteration.doubts, iteration.dropped)
@@ -248,8 +255,9 @@ class Saves(Base):
         """Store iterations under the versions of their strategies in one transaction: what `Lab.record` calls.
 
         A version with the same name and code is used again; changed code becomes a new version whose parent is the
-        newest of the name; code that is unknown stands for the newest. All are made before the transaction begins, as
-        in `save_iterations`.
+        newest of the name; code that is unknown stands for the newest. The same result is the same curve, trades,
+        account, parameters and figures; what follows from these, notes, tags and the origin do not count. All are made
+        before the transaction begins, as in `save_iterations`.
 
         Parameters
         ----------
@@ -267,13 +275,15 @@ class Saves(Base):
         ------
         ValueError
             If an argument is wrong. Nothing is stored. An error of a generator that is given comes as it is.
+        StrategyNotFoundError
+            If a strategy is given by an id that none has.
         """
-        places: list[tuple[str, str | None]] = []
+        places: list[tuple[str, str | None, str]] = []
         doubts: list[Doubt] = []
         dropped: list[str] = []
         with Waiting(self.path.parent) as made:
             for one in recordings:
-                places.append((one.strategy, one.code))
+                places.append((one.strategy, one.code, outcome_hash(one.iteration)))
                 made.add(one.iteration)
                 doubts += one.iteration.doubts
                 dropped += one.iteration.dropped
@@ -281,8 +291,8 @@ class Saves(Base):
             with saving.writing(self.pool) as connection:
                 versions = recording.Versions(connection)
                 return [
-                    recording.record(connection, versions, Recording(*place, iteration), again=again)
-                    for place, iteration in zip(places, made, strict=True)
+                    recording.record(connection, versions, Recording(strategy, code, iteration), outcome, again=again)
+                    for (strategy, code, outcome), iteration in zip(places, made, strict=True)
                 ]
 
     @timed
