@@ -20,7 +20,7 @@ from finlab_nb.records.values import filled_text, known_keys, named, number, ref
 PROVENANCE_FIELDS: Final = PROVENANCE.names_without("iteration_id")
 _SMALLEST_WHOLE: Final = -(2**63)
 _ACCOUNT: Final = ("initial_capital", "timezone", "periods_per_year", "currency")
-# What follows from a curve, and from trades: the last digits depend on the computer, and the definitions on the release.
+# What follows from a curve, and from trades: last digits depend on the computer, and the definitions on the release.
 _OF_CURVE: Final = frozenset({"annualized_return", "sharpe_ratio", "max_drawdown", "total_return"})
 _OF_TRADES: Final = frozenset({"win_rate", "total_trades", "open_trades"})
 _CHECKS: Final = "check."  # extra metrics that tell what was found out about a result

@@ -18,8 +18,9 @@ _BY_ID: Final = "SELECT strategy_id, code, parameters FROM strategies WHERE stra
 _OF_NAME: Final = """
     SELECT strategy_id, code, parameters FROM strategies WHERE name = ?1 AND (?2 IS NULL OR code = ?2)
     ORDER BY created_at DESC, strategy_id DESC LIMIT 1"""
+# CROSS: by the hash, and not by all iterations of the version.
 _SAME_RESULT: Final = """
-    SELECT iteration_id FROM provenance JOIN iterations USING (iteration_id)
+    SELECT iteration_id FROM provenance CROSS JOIN iterations USING (iteration_id)
     WHERE result_hash = ? AND strategy_id = ? AND code_hash = ?
     ORDER BY iteration_number LIMIT 1"""
 _AN_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

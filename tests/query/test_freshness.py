@@ -56,6 +56,7 @@ def _compare(lab: fl.Lab) -> None:
             ("strategies", "strategy_id"),
             ("tags", "iteration_id, tag"),
             ("extra_metrics", "iteration_id, name"),
+            ("provenance", "iteration_id"),
         ):
             floats = [name for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})") if kind == "REAL"]
             texts = [
@@ -103,6 +104,10 @@ def test_edits_deletions_and_replacements_by_any_program_are_seen(lab: fl.Lab) -
         "UPDATE OR REPLACE iterations SET iteration_number = 5 WHERE iteration_number = 6",
         "UPDATE OR REPLACE metrics SET iteration_id = (SELECT min(iteration_id) FROM iterations) WHERE metric_id = 9",
         "DELETE FROM tags",
+        "INSERT OR REPLACE INTO provenance (iteration_id, host, duration) SELECT iteration_id, 'h', 1 FROM iterations",
+        "UPDATE OR REPLACE provenance SET iteration_id = (SELECT min(iteration_id) FROM iterations) WHERE rowid = 9",
+        "UPDATE provenance SET duration = 2.5, engine = 'bt' WHERE rowid % 3 = 0",
+        "DELETE FROM provenance WHERE rowid % 5 = 0",
     ):
         other.execute(statement)
         other.commit()

@@ -79,7 +79,7 @@ FOREIGN = (
     "WHERE rowid % 4 = {number} % 4",
     "DELETE FROM applications WHERE rowid % 3 = {number} % 3",
     "UPDATE OR REPLACE provenance SET iteration_id = (SELECT max(iteration_id) FROM iterations), seed = {number}",
-    "UPDATE provenance SET packages = '{{\"numpy\": \"{number}\"}}' WHERE rowid % 2 = 0",
+    'UPDATE provenance SET packages = \'{{"numpy": "{number}"}}\' WHERE rowid % 2 = 0',
     "UPDATE strategies SET name = name || '!' WHERE rowid = {number} % 3 + 1",
     "DELETE FROM iterations WHERE rowid = {number}",
     "DELETE FROM iterations WHERE rowid = (SELECT max(rowid) FROM iterations)",

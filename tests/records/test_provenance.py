@@ -26,7 +26,7 @@ TRADES = pd.DataFrame(
         "position_size": [10, -5],
         "profit_loss": [99.0, None],
         "fees": [1.0, 0.0],
-        "exit_reason": ["stop, \"loss\"", None],
+        "exit_reason": ['stop, "loss"', None],
         "score": [1, 2],
         "rank": [0.5, float("nan")],
     }
@@ -207,7 +207,12 @@ def test_an_origin_is_stored_as_it_is_given() -> None:
         "data_fingerprint": "",
     }
     found = provenance_record(given)
-    assert (found.engine, found.packages, found.seed, found.host) == ("vectorbt", '{"numpy": "2.3", "套件": null}', -3, None)
+    assert (found.engine, found.packages, found.seed, found.host) == (
+        "vectorbt",
+        '{"numpy": "2.3", "套件": null}',
+        -3,
+        None,
+    )
     assert (found.duration, type(found.duration), found.data_fingerprint) == (2.0, float, "")
     assert iteration_record("a strategy").provenance is None
     assert iteration_record("a strategy", provenance=pd.Series(given)).provenance == found

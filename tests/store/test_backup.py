@@ -546,7 +546,9 @@ def test_another_name_of_a_database_that_is_open_here_is_no_backup_either(filled
 # As it is ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "schema_of_it"), [("schema_1.db", 1), ("schema_2.db", 2), ("original", 0)])
+@pytest.mark.parametrize(
+    ("name", "schema_of_it"), [("schema_1.db", 1), ("schema_2.db", 2), ("schema_5.db", 5), ("original", 0)]
+)
 @pytest.mark.parametrize("compress", [False, True])
 def test_an_older_database_is_backed_up_as_it_is_and_upgraded_after_its_restore(tmp_path, name, schema_of_it, compress):
     database = older(tmp_path / "older.db", name)

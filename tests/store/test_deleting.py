@@ -76,7 +76,13 @@ def test_a_deletion_leaves_what_the_deletion_by_another_program_leaves(
         connection.execute("DELETE FROM iterations WHERE iteration_id = ?", (runs[3],))
     assert left(store.path) == left(theirs)
     assert changed(ours_before, store.path) == changed(theirs_before, theirs) != set()
-    assert {table for table, _ in changed(ours_before, store.path)} >= {"iterations", "trades", "equity", "tags", "provenance"}
+    assert {table for table, _ in changed(ours_before, store.path)} >= {
+        "iterations",
+        "trades",
+        "equity",
+        "tags",
+        "provenance",
+    }
 
 
 def test_a_deletion_stamps_each_bucket_once_and_not_each_row(
@@ -166,7 +172,7 @@ def test_an_iteration_with_an_odd_id_of_another_program_goes_with_its_strategy(
         connection.execute("PRAGMA foreign_keys = OFF")
         value = key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")
         cast = "?" if isinstance(key, bytes) else "CAST(? AS TEXT)"
-        for table in ("trades", "tags", "iterations"):
+        for table in ("trades", "tags", "provenance", "iterations"):
             connection.execute(f"UPDATE {table} SET iteration_id = {cast} WHERE iteration_id = ?", (value, runs[2]))
         connection.execute("DELETE FROM curves WHERE iteration_id = ?", (runs[2],))
         for table in ("equity", "metrics", "extra_metrics", "suggestions"):

@@ -63,6 +63,17 @@ BAD_VALUES = [
     ("equity", "date", "2024-02-30"),
     ("equity", "equity", "much"),
     ("tags", "tag", ""),
+    ("provenance", "engine", ""),
+    ("provenance", "engine_version", ""),
+    ("provenance", "code_hash", ""),
+    ("provenance", "packages", "[1]"),
+    ("provenance", "packages", "none"),
+    ("provenance", "seed", "many"),
+    ("provenance", "seed", 1.5),
+    ("provenance", "duration", -1.0),
+    ("provenance", "duration", "long"),
+    ("provenance", "host", ""),
+    ("provenance", "result_hash", ""),
 ]
 
 
@@ -78,6 +89,7 @@ def run(store: fl.StorageManager) -> str:
         tags=["a"],
         extra_metrics={"sqn": 1.0},
         suggestions=[{"priority": "high", "description": "x"}],
+        provenance={"engine": "vectorbt"},
     )
 
 

@@ -232,12 +232,22 @@ def test_a_suggestion_remembers_what_became_of_it(store: fl.StorageManager) -> N
 
 def test_deleting_a_run_removes_all_that_belongs_to_it(store: fl.StorageManager) -> None:
     strategy = store.save_strategy_version("a", "x")
-    run = store.save_iteration(strategy, trades=TRADES, equity={"2024-01-02": 1.0}, tags=["t"])
+    origin = {"engine": "vectorbt"}
+    run = store.save_iteration(strategy, trades=TRADES, equity={"2024-01-02": 1.0}, tags=["t"], provenance=origin)
     store.delete_iteration(run)
     with pytest.raises(fl.IterationNotFoundError):
         store.load_iteration(run)
     with store.pool.read() as connection:
-        for table in ("iterations", "metrics", "trades", "equity", "tags", "extra_metrics", "suggestions"):
+        for table in (
+            "iterations",
+            "metrics",
+            "trades",
+            "equity",
+            "tags",
+            "extra_metrics",
+            "suggestions",
+            "provenance",
+        ):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     with pytest.raises(LookupError, match="no iteration has this id"):
         store.delete_iteration(run)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +216,44 @@ def test_a_text_file_is_refused_and_not_touched(tmp_path: Path) -> None:
     with pytest.raises(fl.StorageError, match="not a SQLite database; nothing was changed"):
         fl.StorageManager(path)
     assert path.read_text() == "no database at all " * 100
+
+
+def test_a_file_of_schema_5_gets_room_for_where_iterations_come_from(tmp_path: Path) -> None:
+    path = Path(shutil.copy(DATA / "schema_5.db", tmp_path / "research.db"))
+    with fl.Lab(path) as lab:
+        assert lab.sql("SELECT * FROM provenance").empty
+        runs = lab.iterations()["iteration_id"].tolist()
+        assert {lab.store.load_iteration(run)["provenance"] for run in runs} == {None}
+        assert lab.store.import_results(DATA / "of_schema_5.json.gz", "merge").report["action"].eq("unchanged").all()
+        strategy = lab.store.find_strategies("momentum")[0]["strategy_id"]
+        new = lab.store.save_iteration(strategy, provenance={"engine": "vectorbt"})
+        assert lab.sql("SELECT iteration_id, engine FROM provenance").values.tolist() == [[new, "vectorbt"]]
+        assert lab.store.check() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no such permissions")
+def test_a_file_of_schema_5_that_may_not_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp())  # where other users may look
+    try:
+        path = Path(shutil.copy(DATA / "schema_5.db", place / "research.db"))
+        path.chmod(0o444)
+        place.chmod(0o555)
+        script = (
+            "import os, sys, finlab_nb as fl\n"
+            "from finlab_nb.store import schema; schema.migrations()\n"
+            "if os.geteuid() == 0: os.setuid(65534)\n"
+            "try: fl.StorageManager(sys.argv[1])\n"
+            "except fl.StorageError as error: print(error)\n"
+        )
+        command = [sys.executable, "-W", "error", "-c", script, str(path)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert "read-only" in found.stdout
+        assert path.read_bytes() == (DATA / "schema_5.db").read_bytes()
+        assert [one.name for one in place.iterdir()] == ["research.db"]
+    finally:
+        place.chmod(0o755)
+        shutil.rmtree(place)
 
 
 @pytest.mark.slow

@@ -80,7 +80,8 @@ class Version:
             return replace(fields, optional=(*fields.optional, *optional.get(kind, ())))
 
         tables = dict.fromkeys((*self.rows, *(kind for kind in optional if kind not in _OBJECTS)))
-        return Version(name, *map(added, _OBJECTS), rows={table: added(table) for table in tables})
+        heading, strategy, iteration = map(added, _OBJECTS)
+        return Version(name, heading, strategy, iteration, {table: added(table) for table in tables})
 
 
 _ROW_NUMBERS: Final = (
