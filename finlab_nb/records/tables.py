@@ -273,7 +273,7 @@ EQUITY: Final = Table(
 TAGS: Final = Table(
     "tags", owner="iteration_id", keys=(("iteration_id", "tag"),), columns=(_OF_ITERATION, Column("tag", NAME))
 )
-# Where the figures come from, of iterations that were recorded from an engine's result.
+# Where the figures come from, as far as that is known.
 PROVENANCE: Final = Table(
     "provenance",
     owner="iteration_id",

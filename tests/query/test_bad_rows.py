@@ -104,7 +104,11 @@ TYPES = {"float": float, "whole": int, "flag": int}  # of what DuckDB's own scan
 # What a column allows beyond what its kind does; ids are shown as they are.
 ALLOWED: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
-        ("name", "stock_code", "description", "tag", "timezone", "currency"), lambda text: text.strip() != ""
+        (
+            *("name", "stock_code", "description", "tag", "timezone", "currency"),
+            *("engine", "engine_version", "code_hash", "host", "result_hash"),
+        ),
+        lambda text: text.strip() != "",
     ),
     "given_metrics.name": lambda text: text in METRICS,
     "priority": lambda text: text in ("high", "medium", "low"),
@@ -113,7 +117,7 @@ ALLOWED: dict[str, Callable[[Any], bool]] = {
     "total_trades": lambda number: number >= 0,
     "win_rate": lambda number: 0 <= number <= 1,
     **dict.fromkeys(("max_drawdown", "mae"), lambda number: number <= 0),
-    "mfe": lambda number: number >= 0,
+    **dict.fromkeys(("mfe", "duration"), lambda number: number >= 0),
     **dict.fromkeys(("initial_capital", "periods_per_year", "multiplier"), lambda number: number > 0),
 }
 

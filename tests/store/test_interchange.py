@@ -377,7 +377,7 @@ def test_keys_may_come_in_any_order_and_strategies_after_their_children(
     other: fl.StorageManager, store: fl.StorageManager, runs: list[str], tmp_path: Path
 ) -> None:
     found = exported(store, runs, tmp_path / "runs.json")
-    for name in ("changed_at", "changes"):  # what a version adds stands after the version
+    for name in ("changed_at", "changes", "provenance"):  # what a version adds stands after the version
         del found["iterations"][0][name]
     found = dict(reversed((found | {"format_version": "1.0"}).items()))
     path = written(tmp_path / "runs.json", "\ufeff \r\n\t" + json.dumps(found, indent=3, ensure_ascii=False) + "\n")
@@ -718,7 +718,7 @@ def drop(*path: Any) -> Callable[[dict[str, Any]], None]:
 
 
 RUN = ("iterations", 0)
-NEW_IN_VERSIONS = (("format_version",), (*RUN, "changed_at"), (*RUN, "changes"))
+NEW_IN_VERSIONS = (("format_version",), (*RUN, "changed_at"), (*RUN, "changes"), (*RUN, "provenance"))
 WRONG: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("$.format_version is '2.0'", put("format_version", "2.0")),
     ("$.format_version is 1.0", put("format_version", 1.0)),

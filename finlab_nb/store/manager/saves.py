@@ -21,7 +21,7 @@ from finlab_nb.records import (
 )
 from finlab_nb.records.plain import materialised
 from finlab_nb.records.provenance import outcome_hash
-from finlab_nb.records.values import shown
+from finlab_nb.records.values import refusal, shown
 from finlab_nb.store import recording, saving
 from finlab_nb.store import series as series_by_name
 from finlab_nb.store.manager.base import Base, timed
@@ -278,11 +278,15 @@ class Saves(Base):
         StrategyNotFoundError
             If a strategy is given by an id that none has.
         """
+        once_more = arguments.flag("again", again)
+        wanted = arguments.listed("recordings", recordings, "a list of Recording")
         places: list[tuple[str, str | None, str]] = []
         doubts: list[Doubt] = []
         dropped: list[str] = []
         with Waiting(self.path.parent) as made:
-            for one in recordings:
+            for position, one in enumerate(wanted):
+                if not isinstance(one, Recording):
+                    raise refusal(f"recordings[{position}]", one, "a Recording")
                 places.append((one.strategy, one.code, outcome_hash(one.iteration)))
                 made.add(one.iteration)
                 doubts += one.iteration.doubts
@@ -291,7 +295,9 @@ class Saves(Base):
             with saving.writing(self.pool) as connection:
                 versions = recording.Versions(connection)
                 return [
-                    recording.record(connection, versions, Recording(strategy, code, iteration), outcome, again=again)
+                    recording.record(
+                        connection, versions, Recording(strategy, code, iteration), outcome, again=once_more
+                    )
                     for (strategy, code, outcome), iteration in zip(places, made, strict=True)
                 ]
 
