@@ -20,13 +20,20 @@ from finlab_nb.records import METRICS
 
 OWNERS: Final = (fl.Lab, fl.StorageManager, fl.BackupScheduler)
 QUESTIONS: Final = [name for name in dir(Frames) if name in vars(fl.Lab) and name[0] != "_"]
-<<<<<<< HEAD
-PLAIN_NAMES: Final = {"str", "int", "float", "bool", "None", "date", "datetime", "tzinfo", "dict", "list", "tuple", "Path"} | {
-    *("Any", "Self", "Iterable", "Iterator", "Mapping", "Sequence", "Explorer", "ImportedIds", "Preview", "Recording"),
-=======
 PLAIN_NAMES: Final = {"str", "int", "float", "bool", "None", "date", "datetime", "tzinfo", "dict", "list", "Path"} | {
-    *("tuple", "Any", "Self", "Iterable", "Iterator", "Mapping", "Sequence", "Explorer", "ImportedIds", "Recording"),
->>>>>>> 1aff7d7 (Test files have names of their own)
+    *(
+        "tuple",
+        "Any",
+        "Self",
+        "Iterable",
+        "Iterator",
+        "Mapping",
+        "Sequence",
+        "Explorer",
+        "ImportedIds",
+        "Preview",
+        "Recording",
+    ),
     *("os.PathLike", "pd.DataFrame", "pd.Series", "np.datetime64"),
 }
 TRADE: Final = {"stock_code": "2330", "entry_date": "2024-01-02", "exit_date": "2024-01-09"} | dict.fromkeys(

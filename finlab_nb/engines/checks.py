@@ -18,6 +18,7 @@ GAP: Final = "check.pnl_gap"  # the extra metric, in currency
 _WORTH_A_WARNING: Final = 1e-4  # of the initial capital
 _FEW_WRONG: Final = 0.1  # of the trades: where more have not the sign of their move, sizes or profits are wrong
 _SIGNS: Final = ("entry_price", "exit_price", "position_size", "profit_loss", "fees")
+_DAILY: Final = 200  # periods a year, of a market that is open on four days of a week
 _FEWEST_DAYS: Final = 3  # with points, of which a gap is usual
 _DAY: Final = len("2024-01-31")
 
@@ -128,12 +129,12 @@ def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
 
 def _sparse(iteration: Iteration) -> Iterator[Doubt]:
     """Yield that a curve has fewer points than one a day, unless its record says so by itself."""
-    days = np.unique(np.array([date[:_DAY] for date, _ in iteration.equity], dtype="datetime64[D]"))
-    if days.size < _FEWEST_DAYS or "irregular" in {doubt.kind for doubt in iteration.doubts}:
+    per_year = iteration.periods_per_year
+    if (per_year or 0) >= _DAILY or "irregular" in {doubt.kind for doubt in iteration.doubts}:
         return
-    apart = float(np.median(np.diff(days).astype(np.int64)))
+    days = np.unique(np.array([date[:_DAY] for date, _ in iteration.equity], dtype="datetime64[D]"))
+    apart = float(np.median(np.diff(days).astype(np.int64))) if days.size >= _FEWEST_DAYS else 0.0
     if apart > 1:
-        per_year = iteration.periods_per_year
         ratio = "is unknown" if per_year is None else f"is of {per_year:g} periods a year"
         yield Doubt(
             "sparse_curve",
