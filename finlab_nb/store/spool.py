@@ -12,7 +12,9 @@ from typing import IO, Any, Final
 from finlab_nb.records import Iteration
 from finlab_nb.store.fsync import translated_os_errors
 
-_ROWS_IN_MEMORY: Final = 500_000  # of trades and curves, about 200 MB
+_BYTES_IN_MEMORY: Final = 200_000_000  # of trades and curves
+_TRADE: Final = 400  # bytes of one, about
+_POINT: Final = 100
 
 
 class Spool(contextlib.ExitStack):
@@ -39,7 +41,7 @@ class Spool(contextlib.ExitStack):
 
 
 class Waiting(contextlib.ExitStack):
-    """Iterations in the order in which they came: in memory, and from a number of rows on in a temporary file.
+    """Iterations in the order in which they came: in memory, and from a size on in a temporary file.
 
     Parameters
     ----------
@@ -50,14 +52,14 @@ class Waiting(contextlib.ExitStack):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-        self._rows = 0
+        self._bytes = 0
         self._held: list[Iteration | int] = []
         self._spool: Spool | None = None
 
     def add(self, iteration: Iteration) -> None:
         """Take one more."""
-        self._rows += len(iteration.trades) + len(iteration.equity)
-        if self._rows > _ROWS_IN_MEMORY:
+        self._bytes += _TRADE * len(iteration.trades) + _POINT * len(iteration.equity)
+        if self._bytes > _BYTES_IN_MEMORY:
             self._spool = self._spool or self.enter_context(Spool(self._folder))
             self._held.append(self._spool.put(iteration))
         else:
