@@ -82,7 +82,8 @@ def _table(
     names = ("stock_code", "entry_date", "exit_date", "entry_price", "exit_price", "position_size", "fees")
     table = pd.DataFrame(trades, columns=[*names, "entry_reason", "exit_reason"])
     for name in ("entry_date", "exit_date"):
-        table[name] = table[name].astype(dates.dtype)
+        # Of NaT alone pandas makes dates without a zone, which astype would refuse to give one.
+        table[name] = pd.Series(table[name].tolist(), table.index, dtype=dates.dtype)
     if not has_reasons:
         table = table.drop(columns=["entry_reason", "exit_reason"])
     moved = (table["exit_price"] - table["entry_price"]) * table["position_size"]
@@ -112,7 +113,7 @@ def account(fills: pd.DataFrame, closes: pd.DataFrame, capital: float) -> pd.Ser
     fills, dates = fills.reset_index(drop=True), _naive(closes.index)
     multiplier = fills["multiplier"].fillna(1.0) if "multiplier" in fills else 1.0
     units = fills["size"].astype(float) * multiplier
-    paid = units * fills["price"].astype(float) + fills["fee"].astype(float)
+    paid = units * fills["price"].astype(float) + fills["fee"].astype(float).where(units != 0, 0.0)
     # A fill counts from the first close that is not before it.
     place = dates.searchsorted(_naive(fills["date"]), side="left")
     spent = np.bincount(place, weights=paid, minlength=len(dates) + 1)[: len(dates)].cumsum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ _COLUMNS: Final[Mapping[str, str]] = {
 }
 _LONG: Final = (0, "long", "Long")
 _FILLED: Final = (3, "filled", "Filled")
+_OPTION: Final = re.compile(r".{6}\d{6}[CP]\d{8}")  # as the clearing house of the USA writes one
+_OPTION_UNITS: Final = 100.0
 _PAIRED: Final = (
     "the result has no list of trades: its orders are paired first in, first out, and share the sum of fees by turnover"
 )
@@ -86,11 +89,17 @@ def _code(symbol: Any) -> str:
 def _fills(orders: Mapping[str, Any], fees: float | None) -> pd.DataFrame:
     """Return the filled orders, each with its share of all fees: an order does not tell its own."""
     filled = [_with_small_letters(order) for order in orders.values()]
-    filled = [order for order in filled if order.get("status") in _FILLED and order.get("lastFillTime")]
-    rows = [(_code(one["symbol"]), one["lastFillTime"], float(one["quantity"]), float(one["price"])) for one in filled]
+    filled = [order for order in filled if order.get("status") in _FILLED]
+    rows = [
+        (_code(one["symbol"]), one.get("lastFillTime") or one["time"], float(one["quantity"]), float(one["price"]))
+        for one in filled
+    ]
     table = pd.DataFrame(rows, columns=list(FILLS[:4]))
-    table["date"] = pd.to_datetime(table["date"], utc=True)
-    turnover = (table["size"] * table["price"]).abs()
+    table["date"] = pd.to_datetime(table["date"], utc=True, format="ISO8601")
+    units = [_OPTION_UNITS if _OPTION.fullmatch(code) else 1.0 for code in table["stock_code"]]
+    if _OPTION_UNITS in units:
+        table["multiplier"] = units
+    turnover = (table["size"] * table["price"] * units).abs()
     share = turnover / turnover.sum() * fees if fees is not None and len(rows) else 0.0
     return table.assign(fee=share).sort_values("date", kind="stable", ignore_index=True)
 
