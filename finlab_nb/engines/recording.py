@@ -112,8 +112,13 @@ def preview(given: Any, **wishes: Any) -> Preview | list[Preview]:
     wanted = Wishes(**wishes)
     found = read(given, wanted.options, wanted.engine)
     if isinstance(found, Result):
-        return _prepared(found, wanted).preview()
+        return preview_result(found, wanted)
     return [_of_several(one, wanted, place).preview() for place, one in enumerate(found)]
+
+
+def preview_result(result: Result, wishes: Wishes) -> Preview:
+    """Return what `record_result` would store."""
+    return _prepared(result, wishes).preview()
 
 
 def _of_several(result: Result, wishes: Wishes, place: int) -> _Prepared:
