@@ -306,6 +306,8 @@ class Lab:
             What columns are, where their names do not tell: ``{"their name": "our name"}``, ours being those of trades,
             and ``date, price, side, lots``; None for a column that shall not be used. The other way round is understood
             where the first is no column of the table.
+        parameters, code, ticker, initial_capital, timezone, prices
+            As in `record`.
         currency
             That of the amounts, such as TWD; by default what the table says.
         periods_per_year
@@ -316,7 +318,7 @@ class Lab:
             The platform's own figures, stored as extra metrics ``engine.<name>``.
         extra_metrics
             Further figures, stored by their own names.
-        parameters, code, ticker, initial_capital, timezone, prices, note, tags, check, again
+        note, tags, check, again
             As in `record`.
 
         Returns
@@ -345,7 +347,7 @@ class Lab:
         ... )
         >>> with Lab(":memory:") as lab:
         ...     iteration = lab.record_frames("momentum", fills=fills)
-        columns: stock_code = symbol, date = date, size = qty signed by side, price = price, ...
+        columns: stock_code = symbol, date, size = qty signed by side, price, fee missing: taken as 0; fills ...
         1 trade, P&L 10,000.00, no equity curve
         """
         from finlab_nb.engines.frames import record_frames
@@ -377,7 +379,14 @@ class Lab:
         )
 
     def preview_frames(self, strategy: Any = None, trades: Any = None, **options: Any) -> Preview:
-        """Return what `record_frames` would store, and store nothing; the options are those of `record_frames`.
+        """Return what `record_frames` would store, and store nothing.
+
+        Parameters
+        ----------
+        strategy, trades
+            As in `record_frames`.
+        options
+            The other arguments of `record_frames`.
 
         Returns
         -------

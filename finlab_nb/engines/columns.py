@@ -23,7 +23,19 @@ _CODE: Final = (
 )
 _SIDE: Final = (
     *("buy/sell", "side", "order_side", "position_side", "action", "direction", "transaction_type", "trade_type"),
-    *("long/short", "position_type", "buy_sell", "b/s", "type", "買賣別", "買賣", "買賣方向", "交易別", "交易類別"),
+    *(
+        "trans_code",
+        "long/short",
+        "position_type",
+        "buy_sell",
+        "b/s",
+        "type",
+        "買賣別",
+        "買賣",
+        "買賣方向",
+        "交易別",
+        "交易類別",
+    ),
     *("多空", "方向", "買賣類別", "交易種類", "买卖方向", "买卖标志", "买卖", "交易方向", "委托方向", "交易类别"),
     "操作",
 )
@@ -80,7 +92,7 @@ _FILLS: Final[Names] = _OF_BOTH | {
         *("filled_at", "fill_time", "filled_time", "executed_at", "execution_time", "exec_time", "transaction_time"),
         *("datetime", "date_time", "date/time", "trade_datetime", "trade_date", "ts_event", "date", "timestamp"),
         *("trade_time", "time", "成交日期", "成交日", "成交時間", "成交时间", "交易日期", "交易日", "日期"),
-        *("時間", "时间"),
+        *("時間", "时间", "execution_date", "transaction_date", "activity_date", "run_date", "委託日期", "委託時間"),
     ),
     "time": ("time", "trade_time", "成交時間", "成交时间", "時間", "时间"),
     "size": (
@@ -95,7 +107,7 @@ _FILLS: Final[Names] = _OF_BOTH | {
     ),
     "fee": (
         *("fee", "fees", "commission", "commissions", "comm", "comm/fee", "ibcommission", "fee_cost", "fee.cost"),
-        *("total_fees", *_OF_BOTH["fee"]),
+        *("total_fees", "fees_comm", "fees_and_comm", "commission_fees", "brokerage", *_OF_BOTH["fee"]),
     ),
     "fee_currency": ("fee_currency", "fee.currency", "fee_coin", "commission_asset", "ibcommissioncurrency"),
     "is_buyer": ("is_buyer",),

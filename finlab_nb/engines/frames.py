@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +19,29 @@ from finlab_nb.engines.recording import Wishes, preview_result, record_result
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.roles import Found, layout_of, letters, said_by
 from finlab_nb.engines.trade_tables import entries_and_exits_of, extras_of, fills_of, points, trades_of
-from finlab_nb.records.values import refusal
+from finlab_nb.records.plain import columns_of
+from finlab_nb.records.values import filled_text, flag, positive, refusal, tags_record, text
+from finlab_nb.records.zones import zone_name
 from finlab_nb.store import StorageManager
 
 _TABLES: Final = ("trades", "fills", "orders")
 _TEXT_FILES: Final = (".csv", ".tsv", ".txt", ".tab", ".xlsx", ".xls", ".htm", ".html")
 _MOST_NAMED: Final = 8
+_FEWEST_ROLES: Final = 2
 _PAIRED: Final = "fills were paired first in, first out"
+_WANTED: Final[Mapping[str, tuple[Any, str]]] = {
+    **dict.fromkeys(("columns", "parameters", "metrics", "extra_metrics"), (Mapping, "a dict")),
+    "prices": ((str, pd.Series, pd.DataFrame), "a DataFrame or Series of closing prices, or text"),
+    "code": ((str, Callable), "text, or a class or function"),
+}
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(("ticker", "engine", "currency"), filled_text),
+    **dict.fromkeys(("initial_capital", "periods_per_year"), positive),
+    "timezone": zone_name,
+    "note": text,
+    "tags": tags_record,
+    "check": flag,
+}
 _NOTHING: Final = (
     "nothing is given to record; give trades=, fills= or orders=, each a table or the path of a CSV file, or equity="
 )
@@ -33,6 +49,7 @@ _NOTHING: Final = (
 
 def record_frames(store: StorageManager, *, again: bool, **given: Any) -> str:
     """Store what tables tell, and print what their columns were taken for; see `Lab.record_frames`."""
+    again = flag("again", again)
     result, wishes, line = read_frames(**given)
     if line is not None:
         print(line)  # noqa: T201 - the answer to whoever records by hand
@@ -62,6 +79,8 @@ def read_frames(
     **wanted: Any,
 ) -> tuple[Result, Wishes, str | None]:
     """Return the result that tables tell, what the caller wishes, and the line that tells of the columns."""
+    own = {"columns": columns, "engine": engine, "metrics": metrics, "extra_metrics": extra_metrics}
+    _check({**wanted, **own, "currency": currency, "periods_per_year": periods_per_year})
     strategy, trades = _strategy_and_table(strategy, trades, is_alone=fills is None and orders is None)
     given = {name: one for name, one in zip(_TABLES, (trades, fills, orders), strict=True) if one is not None}
     if len(given) > 1:
@@ -86,10 +105,22 @@ def read_frames(
     return result, wishes, line
 
 
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse wrong arguments before any table is read."""
+    for name, value in given.items():
+        kinds, wanted = _WANTED.get(name, (object, ""))
+        if value is not None and not isinstance(value, kinds):
+            raise refusal(name, value, wanted)
+        if value is not None and name in _CHECKS:
+            _CHECKS[name](name, value)
+
+
 def _strategy_and_table(strategy: Any, trades: Any, *, is_alone: bool) -> tuple[str | None, Any]:
     """Tell the strategy's name from a table that is given first."""
     if strategy is None or (isinstance(strategy, str) and not _is_path(strategy)):
         return strategy, trades
+    if not isinstance(strategy, (str, os.PathLike, Sequence, Mapping)) and columns_of(strategy) is None:
+        raise refusal("strategy", strategy, "text, a table, or the path of a CSV file")
     if trades is None and (is_alone or not isinstance(strategy, str)):
         return None, strategy
     if isinstance(trades, str) and not _is_path(trades):
@@ -146,6 +177,12 @@ def _of_table(
 def _lacking(field: str, table: Table, found: Found) -> str:
     wanted, *more = found.lacking
     names = ", ".join(repr(name) for name in table.names if name)
+    if len(found.roles) < _FEWEST_ROLES:
+        return (
+            f"{field} is no table of trades, fills or orders: of its columns {names} none are known as date, price "
+            "and size; say what they are by columns={'their name': 'date'}, or give a curve by equity=, figures by "
+            "metrics="
+        )
     also = f" (and for {', '.join(more)})" if more else ""
     return (
         f"{field} has no column for {wanted}{also}; its columns are {names}: say which is by "

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +61,6 @@ class Table:
     labels: list[str]
     left_out: tuple[str, ...] = ()
     separator: str | None = None
-    titles: list[Row] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -263,7 +262,7 @@ def _under_header(field: str, lines: _Lines, further: frozenset[str], fewest: in
         else:
             rows.append([*row, *[None] * (len(names) - len(row))])
             labels.append(label)
-    return Table(field, names, rows, labels, _told(left_out), lines.separator, lines.rows[: lines.header])
+    return Table(field, names, rows, labels, _told(left_out), lines.separator)
 
 
 def _is_no_row(row: Row, filled: Row, dated: Sequence[int], width: int) -> bool:

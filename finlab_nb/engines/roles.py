@@ -147,7 +147,8 @@ def said_by(columns: Mapping[Any, Any] | None, names: Sequence[str]) -> dict[str
     """
     said: dict[str, str | None] = {}
     for one, other in (columns or {}).items():
-        theirs, ours = (str(one), other) if str(one) in names else (str(other), one)
+        is_turned = str(one) not in names and one in OUR_NAMES and str(other) in names
+        theirs, ours = (str(other), one) if is_turned else (str(one), other)
         if theirs not in names:
             raise ValueError(f"columns has {shown(one)}, which the table has not; its columns are {', '.join(names)}")
         if ours is not None and ours not in OUR_NAMES:

@@ -15,7 +15,7 @@ from finlab_nb.engines.reading import COSTS, HALF_COSTS, LOT, Reading
 
 _NO_TRADE: Final = re.compile(
     r"(?:balance|credit|deposit|withdraw\w*|dividend|correction|interest|transfer"
-    r"|.*(?:入金|出金|股利|股息|配息|除權|除息|利息).*)",
+    r"|.*(?:入金|出金|股利|股息|紅利|红利|配息|除權|除息|利息).*)",
     re.IGNORECASE,
 )
 _PENDING: Final = re.compile(r"(?:buy|sell) (?:limit|stop).*", re.IGNORECASE)  # which MetaTrader lists among trades
