@@ -328,10 +328,10 @@ def _with_time(times: Cells, row: int, day: datetime) -> datetime:
         return day
     if isinstance(cell, time):
         return datetime.combine(day.date(), cell)
-    text = unicodedata.normalize("NFKC", cell).strip() if isinstance(cell, str) else f"{int(cell):06d}"
     try:
+        text = unicodedata.normalize("NFKC", cell).strip() if isinstance(cell, str) else f"{int(cell):06d}"
         found = _at(day, text)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         found = None
     if found is None:
         raise times.refusal(row, "is no time of day")

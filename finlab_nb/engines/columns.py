@@ -131,7 +131,7 @@ _TRADINGVIEW: Final[Names] = {
 _METATRADER: Final[Names] = {
     "stock_code": ("symbol", "item"),
     "side": ("type",),
-    "size": ("volume", "size"),
+    "size": ("volume", "size", "lots", "position_size"),
     "gross": ("profit",),
     "fee": ("commission", "commissions"),
     "further_fee": ("fee",),
@@ -169,11 +169,12 @@ class Layout:
 
 
 _MT_POSITIONS: Final[Names] = {
-    "entry_date": ("time", "open_time"),
-    "exit_date": ("time.1", "close_time"),
-    "entry_price": ("price",),
-    "exit_price": ("price.1",),
+    "entry_date": (*_TRADES["entry_date"], "time"),
+    "exit_date": ("time.1", *_TRADES["exit_date"]),
+    "entry_price": (*_TRADES["entry_price"], "price"),
+    "exit_price": ("price.1", *_TRADES["exit_price"]),
 }
+_EXITS: Final = "|".join((*_TRADES["exit_date"], *_TRADES["exit_price"]))
 LAYOUTS: Final = (
     Layout(
         platform="tradingview",
@@ -184,7 +185,7 @@ LAYOUTS: Final = (
     Layout(
         platform="metatrader5",
         kind="trades",
-        marks=("time", "time.1", "symbol", "volume", "profit"),
+        marks=("symbol", "volume|size|lots|position_size", "profit", "swap|time.1", f"time.1|{_EXITS}"),
         names=_METATRADER | _MT_POSITIONS,
         are_costs_negative=True,
     ),
@@ -241,6 +242,16 @@ LAYOUTS: Final = (
     Layout(platform="binance", kind="fills", marks=("commission_asset", "is_buyer|isbuyer"), names=_FILLS),
     Layout(platform="ccxt", kind="fills", marks=("taker_or_maker|takerormaker", "side"), names=_FILLS),
     Layout(platform="alpaca", kind="fills", marks=("filled_avg_price", "filled_qty", "side"), names=_FILLS),
+    Layout(  # what has exits is no table of fills, whatever its other columns are called
+        platform="table",
+        kind="trades",
+        marks=(_EXITS,),
+        names=_TRADES
+        | {
+            "entry_date": (*_TRADES["entry_date"], *_FILLS["date"]),
+            "entry_price": (*_TRADES["entry_price"], "price"),
+        },
+    ),
     Layout(platform="table", kind="trades", names=_TRADES),
     Layout(platform="table", kind="fills", names=_FILLS),
 )

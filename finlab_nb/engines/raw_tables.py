@@ -255,7 +255,9 @@ def _under_header(field: str, lines: _Lines, further: frozenset[str], fewest: in
         if not filled:
             continue
         if _is_header(row, further, fewest):
-            is_ours = {letters(cell) for cell in filled} == forms
+            # Right under the names that the caller gave to pandas it is what these stand for.
+            is_own = lines.header == 0 and not (lines.labels[0] or rows or left_out)
+            is_ours = is_own or {letters(cell) for cell in filled} == forms
             left_out += [] if is_ours else [row]
         elif not is_ours or _is_no_row(row, filled, dated, len(forms)):
             left_out.append(row)

@@ -147,6 +147,12 @@ class Reading:
             raise cells.refusal(int(wrong[0]), f"contradicts its side by column {by!r}")
         return np.asarray(np.abs(size) * side)
 
+    def tell_of_empty(self, role: str, empty: Any, what: str) -> None:
+        """Say in how many rows an amount is empty, and what that means."""
+        count = int(np.sum(empty))
+        if count:
+            self.notes.append(f"{role} is empty in {count:,} of {len(self.table):,} rows: {what}")
+
     def costs(self) -> Floats:
         """Return the fees of each row, a cost as a positive number: the sum of all columns of costs."""
         roles = [role for role in COSTS if self.has(role)]
@@ -155,7 +161,9 @@ class Reading:
         if not roles:
             self.words["fee"] = "fee missing: taken as 0"
             return np.zeros(len(self.table))
-        paid = np.sum([np.nan_to_num(self._cost(role)) for role in roles], axis=0)
+        costs = np.array([self._cost(role) for role in roles])
+        paid = np.nan_to_num(costs).sum(axis=0)
+        self.tell_of_empty("fee", np.isnan(costs).all(axis=0), "taken as 0")
         names = " + ".join(self.found.roles[role] for role in roles)
         turned = self.found.layout.are_costs_negative
         if not turned and self.found.layout.platform not in _REBATES and (paid <= 0).all() and (paid < 0).any():

@@ -13,7 +13,7 @@ from finlab_nb.records.values import shown
 
 _NO_LETTERS: Final = re.compile(r"[^\w%]|_")
 _REPEATED: Final = re.compile(r"(.+)\.\d+")
-_CURRENCY: Final = re.compile(r"(.*?)[\s(\[_]+([A-Z]{3,5})[)\]]?")
+_CURRENCY: Final = re.compile(r"(.*?)[\s(\[_]+([A-Za-z]{3,5})[)\]]?")
 _CURRENCIES: Final = re.compile(
     "AED|ARS|AUD|BDT|BRL|CAD|CHF|CLP|CNH|CNY|COP|CZK|DKK|EGP|EUR|GBP|GBX|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|KWD|LKR|MXN"
     "|MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|QAR|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|USD|VND|ZAR"
@@ -58,9 +58,10 @@ def _forms(name: object) -> tuple[str, str, str | None]:
     """Return the letters of a name, those before its currency, and that currency if it has one."""
     text = unicodedata.normalize("NFKC", str(name)).strip()
     match = _CURRENCY.fullmatch(text)
-    if match is None or not _CURRENCIES.fullmatch(match[2]) or not match[1]:
+    currency = "" if match is None else match[2].upper()
+    if match is None or not _CURRENCIES.fullmatch(currency) or not match[1]:
         return letters(text), letters(text), None
-    return letters(text), letters(match[1]), match[2]
+    return letters(text), letters(match[1]), currency
 
 
 _KNOWN: Final = frozenset(
@@ -130,7 +131,8 @@ def marked(names: Iterable[str], layout: Layout) -> bool:
 
 def layout_of(names: Sequence[str], said: Mapping[str, str | None]) -> Found:
     """Find the layout of a table: of those whose marks it has the one that lacks least."""
-    found = [found_in(names, layout, said) for layout in LAYOUTS if marked(names, layout)]
+    shown_names = [name for name in names if said.get(name, name) is not None]
+    found = [found_in(names, layout, said) for layout in LAYOUTS if marked(shown_names, layout)]
     return min(
         found,
         key=lambda one: len(one.lacking) / len(REQUIRED[one.layout.kind]) + (0 if one.layout.marks else _NO_PLATFORM),

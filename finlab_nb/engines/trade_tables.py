@@ -162,6 +162,7 @@ def _profits(reading: Reading, trades: pd.DataFrame) -> Any:
         )
         return moved - fees
     profit = reading.numbers("profit_loss")
+    reading.tell_of_empty("profit_loss", np.isnan(profit) & trades["exit_date"].notna(), "unknown")
     known = np.isfinite(profit) & np.isfinite(moved) & (fees != 0)
     far = np.abs(profit - moved)[known].sum(), np.abs(profit - (moved - fees))[known].sum()
     if known.any() and far[0] < _TEN_PERCENT * far[1]:

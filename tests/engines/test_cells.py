@@ -197,6 +197,12 @@ def test_a_time_of_its_own_joins_its_day() -> None:
     assert found.astype(str).tolist() == ["2024-01-02 09:01:02", "2024-01-03 09:01:02", "2024-01-04 13:02:03"]
 
 
+@pytest.mark.parametrize("cell", ["noon", "25:00", 250000, pd.Timestamp("2024-01-01"), [1], float("inf")])
+def test_what_is_no_time_of_day_is_refused(cell: Any) -> None:
+    with pytest.raises(ValueError, match=r"^trades\[0\], column 'x': .* is no time of day$"):
+        dates(_cells("2024-01-02"), _cells(cell))
+
+
 def test_moments_of_several_offsets_are_moments_of_utc() -> None:
     found = dates(_cells("2024-03-09 10:00:00-05:00", None, "2024-03-11 10:00:00-04:00"))
     assert found.dropna().dt.hour.tolist() == [15, 14]

@@ -351,12 +351,54 @@ def test_profits_are_net_and_sizes_signed(lab: fl.Lab, change: dict[str, Any]) -
     assert found.trades["extra"].tolist() == ['{"Setup": "gap"}', '{"Setup": "fade"}']
 
 
+def test_the_names_that_the_caller_gave_stand_for_those_of_the_file(lab: fl.Lab) -> None:
+    names = ["date", "code", "name", "side", "n", "price", "fee", "tax", "net"]
+    table = pd.read_csv(FILES / "taiwan_big5.csv", encoding="cp950", skiprows=2, names=names, dtype=str)
+    found = lab.preview_frames("s", table, columns={"n": "lots"})
+    _assert_trades(found.trades, EXPECTED["taiwan_big5.csv"])
+
+
+@pytest.mark.parametrize("rename", [str.lower, str.upper, lambda name: name.replace(" ", "_")])
+def test_headings_of_currencies_are_known_in_every_case(lab: fl.Lab, rename: Any) -> None:
+    table = pd.read_csv(FILES / "tradingview_new.csv").rename(columns=rename)
+    _assert_trades(lab.preview_frames("s", table, ticker="BTC").trades, EXPECTED["tradingview_new.csv"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"Time.1": "Close Time", "Price.1": "Close Price"},
+        {"Time": "Entry Time", "Time.1": "Exit Time", "Price": "Entry Price", "Price.1": "Exit Price"},
+        {"Time": "entry_date", "Time.1": "exit_date", "Volume": "size"},
+    ],
+)
+def test_positions_of_metatrader_may_be_renamed(lab: fl.Lab, names: dict[str, str]) -> None:
+    table = pd.read_csv(FILES / "metatrader5.csv", encoding="utf-16", skiprows=4, nrows=3).rename(columns=names)
+    _assert_trades(lab.preview_frames("s", table).trades, EXPECTED["metatrader5.csv"])
+
+
+def test_a_table_with_exits_is_never_read_as_one_of_fills(lab: fl.Lab) -> None:
+    table = TRADES.rename(columns={"Entry Time": "Date", "Entry Price": "Price"})
+    _assert_trades(lab.preview_frames("s", table).trades, _NET)
+    with pytest.raises(ValueError, match="no column for exit_date"):
+        lab.preview_frames("s", table.drop(columns="Exit Time"))
+
+
 def test_the_line_tells_whatever_was_done_to_profits(lab: fl.Lab) -> None:
     assert "PnL less fees (it is gross)" in lab.preview_frames("s", TRADES.assign(PnL=[100.0, 50.0])).remarks[0]
     assert "fee = -(Commission)" in lab.preview_frames("s", TRADES.assign(Commission=[-2.0, -1.0])).remarks[0]
     without = lab.preview_frames("s", TRADES.drop(columns=["PnL", "Commission"]))
     assert "profit_loss = (exit_price - entry_price) x size" in without.remarks[0]
     assert without.trades["profit_loss"].tolist() == [100, 50]
+
+
+def test_amounts_that_are_empty_are_told(lab: fl.Lab) -> None:
+    table = TRADES.assign(PnL=[98.0, None], Commission=[None, 1.0])
+    found = lab.preview_frames("s", table)
+    assert found.trades["fees"].tolist() == [0, 1]
+    assert found.trades["profit_loss"].isna().tolist() == [False, True]
+    assert "fee is empty in 1 of 2 rows: taken as 0" in found.remarks[0]
+    assert "profit_loss is empty in 1 of 2 rows: unknown" in found.remarks[0]
 
 
 def test_ccxt_tells_fees_by_dicts(lab: fl.Lab, tmp_path: Path) -> None:
