@@ -64,6 +64,8 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("Lab.preview", "tags", [""], f"[0] is ''; {FILLED}"),
     ("Lab.preview", "check", "no", f" is 'no' (str); {FLAG}"),
     ("Lab.record", "again", 1, f" is 1 (int); {FLAG}"),
+    ("Lab.preview_frames", "strategy", 5, " is 5 (int); it must be text, a table, or the path of a CSV file"),
+    ("Lab.preview_frames", "trades", 5, " is 5 (int); it must be a table, or the path of a CSV file"),
     ("Lab.record_frames", "strategy", 5, " is 5 (int); it must be text, a table, or the path of a CSV file"),
     ("Lab.record_frames", "trades", 5, " is 5 (int); it must be a table, or the path of a CSV file"),
     ("Lab.record_frames", "fills", 5, " is 5 (int); it must be a table, or the path of a CSV file"),
@@ -71,10 +73,20 @@ WRONG: Final[list[tuple[str, str, Any, str]]] = [
     ("Lab.record_frames", "equity", 5, " is 5 (int); it must be a table, or a list of records"),
     ("Lab.record_frames", "returns", 5, " is 5 (int); it must be a table, or a list of records"),
     ("Lab.record_frames", "columns", ["a"], " is ['a'] (list); it must be a dict"),
-    ("Lab.record_frames", "parameters", 5, " is 5 (int); it must be a dict"),
-    ("Lab.record_frames", "code", 5, " is 5 (int); it must be text, or a class or function"),
+    ("Lab.record_frames", "parameters", 5, " is 5 (int); it must be a dict of names and values"),
+    (
+        "Lab.record_frames",
+        "code",
+        5,
+        " is 5 (int); it must be text, or a class or function whose source Python can find",
+    ),
     ("Lab.record_frames", "ticker", 2330, f" is 2330 (int); {FILLED}"),
-    ("Lab.record_frames", "prices", 5, " is 5 (int); it must be a DataFrame or Series of closing prices, or text"),
+    (
+        "Lab.record_frames",
+        "prices",
+        5,
+        " is 5 (int); it must be a DataFrame by date with a column a stock, a Series, or text",
+    ),
     ("Lab.record_frames", "engine", "", f" is ''; {FILLED}"),
     ("Lab.record_frames", "metrics", 5, " is 5 (int); it must be a dict"),
     ("Lab.record_frames", "extra_metrics", 5, " is 5 (int); it must be a dict"),
@@ -251,7 +263,8 @@ OWNERS: Final[list[type]] = [fl.Lab, fl.StorageManager, fl.BackupScheduler]
 
 
 def _arguments(call: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    return {name: one for name, one in inspect.signature(call).parameters.items() if name != "self"}
+    given = inspect.signature(call).parameters.items()
+    return {name: one for name, one in given if name != "self" and one.kind is not one.VAR_KEYWORD}
 
 
 def _public_calls() -> dict[str, Callable[..., Any]]:

@@ -9,19 +9,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from finlab_nb.engines.cells import Cells, dates, has_decimal_comma, is_date, is_empty, numbers
-from finlab_nb.engines.columns import CURVE_DATES, CURVES
 from finlab_nb.engines.fills import account, paired
 from finlab_nb.engines.preview import Preview
-from finlab_nb.engines.raw_tables import Table, table_of
-from finlab_nb.engines.reading import Reading
 from finlab_nb.engines.recording import Wishes, preview_result, record_result
 from finlab_nb.engines.result import Options, Result
-from finlab_nb.engines.roles import Found, layout_of, letters, said_by
-from finlab_nb.engines.trade_tables import entries_and_exits_of, extras_of, fills_of, points, trades_of
+from finlab_nb.engines.tables.cells import Cells, dates, has_decimal_comma, is_date, is_empty, numbers
+from finlab_nb.engines.tables.columns import CURVE_DATES, CURVES
+from finlab_nb.engines.tables.raw import Table, table_of
+from finlab_nb.engines.tables.reading import Reading
+from finlab_nb.engines.tables.roles import Found, layout_of, letters, said_by
+from finlab_nb.engines.tables.trades import entries_and_exits_of, extras_of, fills_of, points, trades_of
 from finlab_nb.records.plain import columns_of
-from finlab_nb.records.values import filled_text, flag, positive, refusal, tags_record, text
-from finlab_nb.records.zones import zone_name
+from finlab_nb.records.results import optional
+from finlab_nb.records.values import filled_text, flag, named, positive, refusal
 from finlab_nb.store import StorageManager
 
 _TABLES: Final = ("trades", "fills", "orders")
@@ -29,18 +29,11 @@ _TEXT_FILES: Final = (".csv", ".tsv", ".txt", ".tab", ".xlsx", ".xls", ".htm", "
 _MOST_NAMED: Final = 8
 _FEWEST_ROLES: Final = 2
 _PAIRED: Final = "fills were paired first in, first out"
-_WANTED: Final[Mapping[str, tuple[Any, str]]] = {
-    **dict.fromkeys(("columns", "parameters", "metrics", "extra_metrics"), (Mapping, "a dict")),
-    "prices": ((str, pd.Series, pd.DataFrame), "a DataFrame or Series of closing prices, or text"),
-    "code": ((str, Callable), "text, or a class or function"),
-}
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
-    **dict.fromkeys(("ticker", "engine", "currency"), filled_text),
-    **dict.fromkeys(("initial_capital", "periods_per_year"), positive),
-    "timezone": zone_name,
-    "note": text,
-    "tags": tags_record,
-    "check": flag,
+    **dict.fromkeys(("columns", "metrics", "extra_metrics"), lambda field, value: named(field, value, "a dict")),
+    "engine": filled_text,
+    "currency": filled_text,
+    "periods_per_year": positive,
 }
 _NOTHING: Final = (
     "nothing is given to record; give trades=, fills= or orders=, each a table or the path of a CSV file, or equity="
@@ -80,14 +73,15 @@ def read_frames(
 ) -> tuple[Result, Wishes, str | None]:
     """Return the result that tables tell, what the caller wishes, and the line that tells of the columns."""
     own = {"columns": columns, "engine": engine, "metrics": metrics, "extra_metrics": extra_metrics}
-    _check({**wanted, **own, "currency": currency, "periods_per_year": periods_per_year})
+    for name, value in {**own, "currency": currency, "periods_per_year": periods_per_year}.items():
+        optional(_CHECKS[name], name, value)
     strategy, trades = _strategy_and_table(strategy, trades, is_alone=fills is None and orders is None)
+    wishes = Wishes(strategy=strategy, **wanted)
     given = {name: one for name, one in zip(_TABLES, (trades, fills, orders), strict=True) if one is not None}
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are both given; trades follow from either, give one of them")
     if not given and equity is None and returns is None:
         raise ValueError(_NOTHING)
-    wishes = Wishes(strategy=strategy, **wanted)
     curves = {"equity": curve_of("equity", equity), "returns": curve_of("returns", returns)}
     further: dict[str, Any] = {"engine": engine or "table"}
     line = None
@@ -103,16 +97,6 @@ def read_frames(
         extra_metrics=dict(extra_metrics or {}),
     )
     return result, wishes, line
-
-
-def _check(given: Mapping[str, Any]) -> None:
-    """Refuse wrong arguments before any table is read."""
-    for name, value in given.items():
-        kinds, wanted = _WANTED.get(name, (object, ""))
-        if value is not None and not isinstance(value, kinds):
-            raise refusal(name, value, wanted)
-        if value is not None and name in _CHECKS:
-            _CHECKS[name](name, value)
 
 
 def _strategy_and_table(strategy: Any, trades: Any, *, is_alone: bool) -> tuple[str | None, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -22,10 +22,21 @@ from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.sources import source_of
 from finlab_nb.records import Iteration, Recording, iteration_record
 from finlab_nb.records.results import optional
-from finlab_nb.records.values import filled_text, flag, named, positive, refusal
+from finlab_nb.records.values import filled_text, flag, named, positive, refusal, tags_record, text
+from finlab_nb.records.zones import zone_name
 from finlab_nb.store import StorageManager
 
 _PARAMETERS: Final = "a dict of names and values"
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    "strategy": filled_text,
+    "parameters": lambda field, value: named(field, value, _PARAMETERS),
+    "ticker": filled_text,
+    "initial_capital": positive,
+    "timezone": zone_name,
+    "note": text,
+    "tags": tags_record,
+    "check": flag,
+}
 _DAY: Final = timedelta(days=1)
 _UNKNOWN_STRATEGY: Final = "no name of the strategy is known: it goes under the engine's; give strategy='momentum'"
 _NO_CODE: Final = "its code was not found; give code="
@@ -48,11 +59,9 @@ class Wishes:
     check: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what is wrong before a result is read; the rest is checked as a save checks it."""
-        for name in ("strategy", "ticker"):
-            optional(filled_text, name, getattr(self, name))
-        optional(positive, "initial_capital", self.initial_capital)
-        flag("check", self.check)
+        """Refuse what is wrong before a result is read."""
+        for name, check in _CHECKS.items():
+            optional(check, name, getattr(self, name))
         if not (self.prices is None or isinstance(self.prices, (str, pd.Series, pd.DataFrame))):
             raise refusal("prices", self.prices, "a DataFrame by date with a column a stock, a Series, or text")
         if self.code is not None and source_of(self.code) is None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finlab_nb.engines.cells import Cells, codes, dates, has_decimal_comma, numbers, numbers_with_units, side_of
+from finlab_nb.engines.tables.cells import Cells, codes, dates, has_decimal_comma, numbers, numbers_with_units, side_of
 
 
 def _cells(*values: Any) -> Cells:

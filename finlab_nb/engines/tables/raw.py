@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from finlab_nb.engines.cells import Cells, is_date, is_empty
-from finlab_nb.engines.roles import is_date_name, known, letters
+from finlab_nb.engines.tables.cells import Cells, is_date, is_empty
+from finlab_nb.engines.tables.roles import is_date_name, known, letters
 from finlab_nb.records.plain import columns_of, values_of
 from finlab_nb.records.values import refusal, shown
 

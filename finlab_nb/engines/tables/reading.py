@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pandas as pd
 
-from finlab_nb.engines.cells import (
+from finlab_nb.engines.tables.cells import (
     Cells,
     codes,
     dates,
@@ -21,8 +21,8 @@ from finlab_nb.engines.cells import (
     numbers_with_units,
     side_of,
 )
-from finlab_nb.engines.raw_tables import Table
-from finlab_nb.engines.roles import Found
+from finlab_nb.engines.tables.raw import Table
+from finlab_nb.engines.tables.roles import Found
 from finlab_nb.records.values import shown
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from finlab_nb.engines.cells import Cells, is_empty, numbers, numbers_with_units, side_of
-from finlab_nb.engines.reading import COSTS, HALF_COSTS, LOT, Reading
+from finlab_nb.engines.tables.cells import Cells, is_empty, numbers, numbers_with_units, side_of
+from finlab_nb.engines.tables.reading import COSTS, HALF_COSTS, LOT, Reading
 
 _NO_TRADE: Final = re.compile(
     r"(?:balance|credit|deposit|withdraw\w*|dividend|correction|interest|transfer"

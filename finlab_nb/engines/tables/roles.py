@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from finlab_nb.engines.columns import CURVE_DATES, CURVES, LAYOUTS, OUR_NAMES, REQUIRED, Layout
+from finlab_nb.engines.tables.columns import CURVE_DATES, CURVES, LAYOUTS, OUR_NAMES, REQUIRED, Layout
 from finlab_nb.records.values import shown
 
 _NO_LETTERS: Final = re.compile(r"[^\w%]|_")
