@@ -24,10 +24,17 @@ _COLUMNS: Final[Mapping[str, str]] = {
 }
 _NOT_KEPT: Final = ("EntryBar", "ExitBar", "Duration")  # which follow from the dates
 _PARTS: Final = "backtesting.py books a fixed fee once more where a position is closed in parts"
+_FIGURES: Final = frozenset({"# Trades", "Equity Final [$]"})
+_MULTI: Final = (
+    "MultiBacktest keeps figures, no trades and no curves: record the stats of Backtest(data, strategy).run() for each "
+    "table of prices"
+)
 
 
 def recognises(given: object) -> bool:
-    """Tell whether this is a Series of stats, or a heatmap; a copy of stats is no longer of their type."""
+    """Tell whether this is a Series of stats, a heatmap, or figures of MultiBacktest; copies of stats have no type."""
+    if isinstance(given, pd.DataFrame):
+        return set(given.index) >= _FIGURES
     if not isinstance(given, pd.Series):
         return False
     return {"_trades", "_equity_curve"} <= set(given.index) or _is_heatmap(given)
@@ -35,6 +42,8 @@ def recognises(given: object) -> bool:
 
 def results(given: Any, options: Options) -> Result | Iterator[Result]:
     """Read stats, or the one figure of each run that a heatmap has."""
+    if isinstance(given, pd.DataFrame):
+        raise ValueError(_MULTI)
     if _is_heatmap(given):
         return _figures_of_runs(given)
     strategy, trades = given.get("_strategy"), given["_trades"]
@@ -45,7 +54,7 @@ def results(given: Any, options: Options) -> Result | Iterator[Result]:
     still_open = _open_trades(strategy, trades)
     known = pd.concat([known, still_open]) if len(known) and len(still_open) else known if len(known) else still_open
     known = known.assign(stock_code=options.code(None, "backtesting.py") if len(known) else "")
-    in_parts = len(trades) and trades.duplicated(["EntryBar", "EntryPrice"]).any()
+    in_parts = known.duplicated(["entry_date", "entry_price"]).any()
     return Result(
         engine="backtesting",
         version=version_of("backtesting"),

@@ -13,6 +13,7 @@ from finlab_nb.engines.recognise import has_all, type_names
 from finlab_nb.engines.result import Options, Result
 
 _REMARK = "bt has fills: trades are paired first in, first out, and bear their share of each day's fees"
+_FLOWS = "money was paid in or out: the curve is that of one share, so that this is no gain and no loss"
 
 
 def recognises(given: object) -> bool:
@@ -33,14 +34,17 @@ def _result(given: Any, name: str, options: Options) -> Result:
     prices = getattr(backtest, "data", None)
     marks = options.marks if prices is None else prices.ffill().iloc[-1].to_dict()
     figures = given.stats[name] if name in getattr(given, "stats", ()) else {}
+    capital = float(getattr(backtest, "initial_capital", strategy.values.iloc[0]))
+    is_paid_in = hasattr(strategy, "flows") and strategy.flows.iloc[1:].any()
     return Result(
         engine="bt",
         version=version_of("bt"),
         name=name,
         trades=paired(fills, marks),
-        equity=strategy.values,
-        initial_capital=float(getattr(backtest, "initial_capital", strategy.values.iloc[0])),
+        equity=strategy.prices / strategy.prices.iloc[0] * capital if is_paid_in else strategy.values,
+        initial_capital=capital,
         figures=dict(figures),
+        known_gap=_FLOWS if is_paid_in else None,
         remarks=(_REMARK,) if len(fills) else (),
     )
 
@@ -57,6 +61,8 @@ def _fills(given: Any, name: str, strategy: Any) -> pd.DataFrame:
     if callable(commission):
         fills["weight"] = [abs(commission(*one)) for one in zip(fills["size"], fills["price"], strict=True)]
     of_day = fills.groupby("date")["weight"].transform("sum")
-    paid = fills["date"].map(strategy.fees).fillna(0.0)
+    # Each strategy of a tree knows the fees of its own securities.
+    of_tree = [one.fees for one in getattr(strategy, "members", [strategy]) if hasattr(one, "fees")]
+    paid = fills["date"].map(pd.concat(of_tree, axis=1).sum(axis=1)).fillna(0.0)
     fills["fee"] = (paid * fills["weight"] / of_day.where(of_day != 0)).fillna(0.0)
     return fills
