@@ -18,6 +18,8 @@ _TYPE: Final = "pybroker.strategy.TestResult"
 _SIGNS: Final = {"buy": 1.0, "sell": -1.0}
 _REMARK: Final = "trades are paired from the orders, first in, first out; pybroker rounds prices and fees to 0.01"
 _EVEN: Final = "pybroker rounds prices and fees to 0.01"
+_CENT: Final = 0.01
+_FORCED: Final = "what exit_on_last_bar closes, it closes after the last point of the curve"
 _OPEN: Final = "pybroker does not value what is open: give prices="
 
 
@@ -32,6 +34,9 @@ def results(given: Any, options: Options) -> Result:
     trades = trades.assign(exit_reason=_reasons(given.trades, trades))
     equity = given.portfolio["market_value"]  # its "equity" leaves out what is short
     unknown = trades["profit_loss"].isna().any()
+    gap = abs(trades["profit_loss"].sum() - (equity.iloc[-1] - equity.iloc[0]))
+    is_rounding = gap <= _CENT * (given.orders["shares"].abs() + 1).sum()
+    is_forced = _is_forced(given.orders, equity.index[-1])
     return Result(
         engine="pybroker",
         version=version_of("lib-pybroker"),
@@ -39,7 +44,7 @@ def results(given: Any, options: Options) -> Result:
         equity=equity,
         initial_capital=float(given.portfolio["cash"].iloc[0]) if _is_flat(given.portfolio.iloc[0]) else None,
         figures=_figures(given),
-        known_gap=_EVEN,
+        known_gap=_FORCED if is_forced else _EVEN if is_rounding else None,
         remarks=((_REMARK,) if len(trades) else ()) + ((_OPEN,) if unknown else ()),
     )
 
@@ -47,6 +52,11 @@ def results(given: Any, options: Options) -> Result:
 def _is_flat(first: pd.Series[Any]) -> bool:
     """Tell whether nothing was traded on the first day, so that its cash is the capital."""
     return bool(first["cash"] == first["market_value"] and not first.get("fees", 0.0))
+
+
+def _is_forced(orders: pd.DataFrame, last: Any) -> bool:
+    """Tell whether positions were closed on the last bar, by orders that no strategy placed."""
+    return "created" in orders and bool((orders["created"].isna() & (orders["date"] == last)).any())
 
 
 def _fills(orders: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,9 @@ _NEEDED: Final = frozenset({"portfolio_value", "transactions", "orders", "positi
 _NOT_FIGURES: Final = ("portfolio_value", "period_open", "period_close", "trading_days", "starting_cash", "ending_cash")
 _ZONE: Final = "America/New_York"  # whose closes a table without a named calendar has
 _REMARK: Final = "trades are paired from the transactions, first in, first out; commissions are those of the orders"
+_SPLIT: Final = "what was traded before a split is in shares after it"
+_CASH: Final = "cash came or went without a transaction, such as dividends"
+_CENT: Final = 0.01
 
 
 def recognises(given: object) -> bool:
@@ -25,6 +28,12 @@ def recognises(given: object) -> bool:
 def results(given: Any, options: Options) -> Result:
     """Read a performance table."""
     fills = pd.DataFrame(_fills(given), columns=list(FILLS))
+    spent = (fills["size"] * fills["price"] + fills["fee"]).sum()
+    splits = _splits(given)
+    for code, day, ratio in splits:
+        before = (fills["stock_code"] == code) & (fills["date"] < day)
+        fills.loc[before, "price"] /= ratio
+        fills["size"] = fills["size"].where(~before, fills["size"] * ratio)
     last = given.iloc[-1]
     return Result(
         engine="zipline",
@@ -34,7 +43,8 @@ def results(given: Any, options: Options) -> Result:
         initial_capital=float(given["starting_cash"].iloc[0]) if "starting_cash" in given else None,
         timezone=_ZONE,
         figures={name: value for name, value in last.items() if name not in _NOT_FIGURES},
-        remarks=(_REMARK,) if len(fills) else (),
+        known_gap=_CASH if abs(_cash_change(given) + spent) > _CENT else None,
+        remarks=((_REMARK,) if len(fills) else ()) + ((_SPLIT,) if splits else ()),
     )
 
 
@@ -50,6 +60,29 @@ def _fills(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
         whole, own = paid.get(one["order_id"], 0.0), one.get("commission")
         fee = whole * abs(one["amount"]) / filled[one["order_id"]] if own is None else own
         yield _name(one), one["dt"], one["amount"], one["price"], fee
+
+
+def _cash_change(table: pd.DataFrame) -> float:
+    return float(table["ending_cash"].iloc[-1] - table["starting_cash"].iloc[0]) if "starting_cash" in table else 0.0
+
+
+def _splits(table: pd.DataFrame) -> list[tuple[str, Any, float]]:
+    """Return stock, session and ratio of the splits, which change a position before the session's transactions."""
+    found = []
+    held: dict[str, float] = {}
+    for day, positions, transactions in zip(table.index, table["positions"], table["transactions"], strict=True):
+        now = {_name(one): one["amount"] for one in positions or ()}
+        for one in transactions or ():
+            now[_name(one)] = now.get(_name(one), 0) - one["amount"]
+        found += [
+            (code, day.normalize(), now[code] / held[code]) for code in held if _is_split(held[code], now.get(code))
+        ]
+        held = {_name(one): one["amount"] for one in positions or ()}
+    return found
+
+
+def _is_split(before: float, after: float | None) -> bool:
+    return after is not None and after != before and after / before > 0
 
 
 def _marks(table: pd.DataFrame) -> dict[str, float]:
