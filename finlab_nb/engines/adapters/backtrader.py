@@ -73,7 +73,8 @@ def results(given: Any, options: Options) -> Result:
     fills["date"] = _moments(fills["date"], notes.zone)
     marks, codes = options.marks | notes.marks, fills["stock_code"].unique()
     if options.ticker is not None and len(codes) == 1:
-        fills["stock_code"], marks[options.ticker] = options.ticker, marks[codes[0]]
+        fills["stock_code"] = options.ticker
+        marks |= {options.ticker: marks[codes[0]]} if codes[0] in marks else {}
     equity = None
     if notes.values is not None:
         days, values = zip(*notes.values, strict=True)
@@ -111,12 +112,17 @@ def notes_of(strategy: Any, values: list[tuple[float, float]] | None) -> Notes:
     orders = _own_orders(strategy)
     return Notes(
         fills=_fills(orders),
-        marks={_name(data): float(data.close[0]) for data in strategy.datas if len(data)},
+        marks={_name(data): float(data.close[0]) for data in strategy.datas if len(data) and _is_kept(data)},
         values=values or None,
         capital=float(strategy.broker.startingcash),
         zone=_zone(strategy.data0),
         is_shared=len(orders) < len(strategy.broker.orders),
     )
+
+
+def _is_kept(data: Any) -> bool:
+    """Tell whether the last bar is still there, which exactbars=1 may have dropped."""
+    return len(getattr(data.close, "array", data.close)) > 0
 
 
 def _own_orders(strategy: Any) -> list[Any]:
