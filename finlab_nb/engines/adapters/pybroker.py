@@ -17,7 +17,7 @@ from finlab_nb.engines.result import Options, Result
 _TYPE: Final = "pybroker.strategy.TestResult"
 _SIGNS: Final = {"buy": 1.0, "sell": -1.0}
 _REMARK: Final = "trades are paired from the orders, first in, first out; pybroker rounds prices and fees to 0.01"
-_EVEN: Final = "pybroker rounds prices and fees to 0.01"
+_EVEN: Final = "pybroker rounds prices and fees to 0.01 unless StrategyConfig(round_test_result=False)"
 _CENT: Final = 0.01
 _FORCED: Final = "what exit_on_last_bar closes, it closes after the last point of the curve"
 _OPEN: Final = "pybroker does not value what is open: give prices="
@@ -56,7 +56,10 @@ def _is_flat(first: pd.Series[Any]) -> bool:
 
 def _is_forced(orders: pd.DataFrame, last: Any) -> bool:
     """Tell whether positions were closed on the last bar, by orders that no strategy placed."""
-    return "created" in orders and bool((orders["created"].isna() & (orders["date"] == last)).any())
+    if not {"created", "order_type"} <= set(orders):
+        return False
+    of_nobody = orders["created"].isna() & (orders["order_type"] == "market")  # those of stops have types of their own
+    return bool((of_nobody & (orders["date"] == last)).any())
 
 
 def _fills(orders: pd.DataFrame) -> pd.DataFrame:
