@@ -153,7 +153,7 @@ def _prepared(result: Result, wishes: Wishes) -> _Prepared:
         parameters=parameters if result.parameters is not None or wishes.parameters is not None else None,
         code=code,
         note=wishes.note,
-        tags=wishes.tags,
+        tags=(*tags_record("tags", wishes.tags), *result.tags),
         initial_capital=capital,
         timezone=wishes.timezone or result.timezone,
         periods_per_year=result.periods_per_year,

@@ -68,6 +68,8 @@ class Result:
         The strategy's name, if the engine knows it.
     code
         Its source, or the class or function that has it, if the engine knows it.
+    tags
+        What tells it from others that were handed back with it.
     trades
         As `StorageManager.save_iteration` takes them, with further columns under the engine's own names; None if the
         result tells nothing about them.
@@ -90,6 +92,7 @@ class Result:
     name: str | None = None
     code: object = None
     parameters: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
     trades: pd.DataFrame | None = None
     equity: pd.Series[Any] | None = None
     returns: pd.Series[Any] | None = None

@@ -86,6 +86,37 @@ def test_columns_of_vectorbt_are_several_results_and_a_group_is_one(lab: fl.Lab)
     pd.testing.assert_frame_equal(parts.trades, group.trades)
 
 
+@needs("vectorbt")
+@pytest.mark.slow
+def test_a_grid_of_parameters_and_stocks_is_stored_by_column_in_one_transaction(lab: fl.Lab) -> None:
+    import vectorbt as vbt
+
+    prices = closes("AAPL", "IBM")
+    fast, slow = vbt.MA.run_combs(prices, window=[5, 10, 20, 40], r=2, short_names=["fast", "slow"])
+    entries, exits = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
+    grid = vbt.Portfolio.from_signals(prices, entries, exits, fees=FEE, init_cash=CASH, freq="1D")
+    before = _transactions(lab)
+    ids = lab.record(grid, "cross", tags="grid")
+    assert _transactions(lab) == before + 1
+    columns = grid.wrapper.columns
+    assert len(ids) == len(columns) == 12
+    values, readable = grid.value(), grid.exit_trades.records_readable
+    for iteration, (quick, calm, code) in zip(ids, columns, strict=True):
+        stored = lab.store.load_iteration(iteration)
+        assert stored["parameters"] == {"fast_window": quick, "slow_window": calm}
+        assert stored["tags"] == ["grid", code]
+        assert {trade["stock_code"] for trade in stored["trades"]} == {code}
+        assert [point["equity"] for point in stored["equity"]] == values[quick, calm, code].tolist()
+        own = readable[readable["Column"] == (quick, calm, code)]
+        assert [trade["profit_loss"] for trade in stored["trades"]] == own["PnL"].tolist()
+    assert lab.record(grid, "cross", tags="grid") == ids
+
+
+def _transactions(lab: fl.Lab) -> int:
+    with lab.store.pool.read() as connection:
+        return int(connection.execute("SELECT change_counter FROM store_state").fetchone()[0])
+
+
 # --- backtesting.py ---
 
 

@@ -42,7 +42,7 @@ def recognises(given: object) -> bool:
 
 def results(given: Any, options: Options) -> Result | Iterator[Result]:
     """Read a Portfolio: one result, or one for each column or group."""
-    labels, grouper = given.wrapper.columns, given.wrapper.grouper
+    labels, grouper = given.wrapper.columns, getattr(given.wrapper, "grouper", None)
     groups = None
     if grouper is not None and grouper.is_grouped():
         groups = _Groups(grouper.get_columns(), np.asarray(grouper.get_groups()))
@@ -69,7 +69,7 @@ class _Levels:
         self.labels = labels
         self.accounts = labels if groups is None else groups.labels
         self.of_column = np.arange(len(labels)) if groups is None else groups.of_column
-        self._options = options
+        self._options, self._is_grouped = options, groups is not None
         grouped = () if groups is None else set(groups.labels.names)
         self._stock = self._level_of_stock([name for name in labels.names if name is None or name not in grouped])
         if groups is None:
@@ -100,6 +100,11 @@ class _Levels:
             return [self._options.code(None, "vectorbt")] * len(self.labels)
         return [str(one) for one in self.labels.get_level_values(self._stock)]
 
+    def tags(self) -> list[tuple[str, ...]]:
+        """Return a tag for each account: the stock of a column beside others, which may have the same parameters."""
+        stocks = [] if self._is_grouped or self._stock is None else self.tickers()
+        return [(one,) for one in stocks] if len(set(stocks)) > 1 else [()] * len(self.accounts)
+
     def parameters(self, account: int) -> dict[str, Any]:
         """Return the parameters of an account by name; numbers are Python's."""
         if not self._is_named:
@@ -117,12 +122,13 @@ def _each(given: Any, levels: _Levels) -> Iterator[Result]:
     count = len(levels.accounts)
     cash = np.broadcast_to(np.asarray(given.init_cash, dtype=float), count)
     figures, remarks = (_figures(given), ()) if count == 1 else ({}, (_NO_FIGURES,))
-    version = version_of("vectorbt")
+    version, tags = version_of("vectorbt"), levels.tags()
     for place in range(count):
         yield Result(
             engine="vectorbt",
             version=version,
             parameters=levels.parameters(place),
+            tags=tags[place],
             trades=trades.iloc[bounds[place] : bounds[place + 1]],
             equity=values.iloc[:, place],
             initial_capital=float(cash[place]),
