@@ -118,11 +118,12 @@ def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
     if outside:
         first, last = iteration.equity[0][0], iteration.equity[-1][0]
         row, day = outside[0]
+        which = "this trade lies" if len(outside) == 1 else f"this trade and {len(outside) - 1} more lie"
         yield Doubt(
             "outside_curve",
             f"trades[{row}].entry_date",
             day,
-            f"this trade and {len(outside) - 1} more lie outside of the curve from {first[:_DAY]} to {last[:_DAY]}: "
+            f"{which} outside of the curve from {first[:_DAY]} to {last[:_DAY]}: "
             "they are of another run, or of another zone",
         )
 
