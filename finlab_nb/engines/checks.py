@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,8 @@ _SIGNS: Final = ("entry_price", "exit_price", "position_size", "profit_loss", "f
 _DAILY: Final = 200  # periods a year, of a market that is open on four days of a week
 _FEWEST_DAYS: Final = 3  # with points, of which a gap is usual
 _DAY: Final = len("2024-01-31")
+
+Columns: TypeAlias = Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,20 @@ class Balance:
         return f"{words} ({self.known_gap})" if self.known_gap else words
 
 
-def balance(result: Result, iteration: Iteration) -> Balance:
+def columns_of(iteration: Iteration) -> Columns:
+    """Return the trades by column."""
+    columns = zip(*iteration.trades, strict=True) if iteration.trades else [()] * len(TRADE_FIELDS)
+    return dict(zip(TRADE_FIELDS, columns, strict=True))
+
+
+def balance(result: Result, iteration: Iteration, columns: Columns) -> Balance:
     """Compare the trades of a result with its curve, as they are stored."""
-    profits, fees = _column(iteration, "profit_loss"), _column(iteration, "fees")
+    profits, fees = columns["profit_loss"], columns["fees"]
     first, last = (iteration.equity[0][1], iteration.equity[-1][1]) if iteration.equity else (None, None)
     capital = iteration.initial_capital if iteration.initial_capital is not None else first
     return Balance(
         trades=None if result.trades is None else len(profits),
-        still_open=_column(iteration, "exit_date").count(None),
+        still_open=columns["exit_date"].count(None),
         profit=None if None in profits or result.trades is None else math.fsum(profits),
         fees=None if None in fees or not fees else math.fsum(fees),
         change=None if last is None or capital is None else last - capital,
@@ -102,7 +110,7 @@ def balance(result: Result, iteration: Iteration) -> Balance:
     )
 
 
-def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
+def doubts(found: Balance, iteration: Iteration, columns: Columns) -> Iterator[Doubt]:
     """Yield what looks wrong about trades and curve together."""
     if found.gap is not None and not found.is_even and found.known_gap is None:
         of_capital = f" ({abs(found.gap) / found.capital:.2%} of the capital)" if found.capital else ""
@@ -114,7 +122,7 @@ def doubts(found: Balance, iteration: Iteration) -> Iterator[Doubt]:
             "trades or fees are missing, or profits are gross",
         )
     yield from _sparse(iteration)
-    outside = _outside(iteration)
+    outside = _outside(iteration, columns)
     if outside:
         first, last = iteration.equity[0][0], iteration.equity[-1][0]
         row, day = outside[0]
@@ -146,23 +154,20 @@ def _sparse(iteration: Iteration) -> Iterator[Doubt]:
         )
 
 
-def error_of_signs(iteration: Iteration) -> str | None:
+def error_of_signs(columns: Columns) -> str | None:
     """Say which trade is the first that earns when its price moves against it, if they are more than a tenth.
 
     Where the fees are known, profit and fees together have the sign of (exit - entry) x size; where they are not, they
     may turn a small gain into a loss, and only what fees cannot explain counts.
     """
-    columns = dict(zip(TRADE_FIELDS, zip(*iteration.trades, strict=True), strict=True)) if iteration.trades else {}
-    if not columns:
-        return None
     entry, leave, size, profit, fees = (floats(columns[name]) for name in _SIGNS)
-    closed = np.array([day is not None for day in columns["exit_date"]])
+    closed = np.array([day is not None for day in columns["exit_date"]], dtype=bool)
     gross = profit + fees
     move = (leave - entry) * size
     known = closed & np.isfinite(gross * move) & (gross * move != 0)
     wrong = np.flatnonzero(known & (gross * move < 0)).tolist() if known.any() else turned_sizes(columns)
     count = int(known.sum() if known.any() else closed.sum())
-    if len(wrong) <= _FEW_WRONG * count:
+    if not wrong or len(wrong) <= _FEW_WRONG * count:
         return None
     row = wrong[0]
     return (
@@ -172,19 +177,14 @@ def error_of_signs(iteration: Iteration) -> str | None:
     )
 
 
-def _outside(iteration: Iteration) -> list[tuple[int, str]]:
+def _outside(iteration: Iteration, columns: Columns) -> list[tuple[int, str]]:
     """Return row and entry of the trades that are not within the days of the curve."""
     if not iteration.equity:
         return []
     first, last = iteration.equity[0][0][:_DAY], iteration.equity[-1][0][:_DAY]
-    entries, exits = _column(iteration, "entry_date"), _column(iteration, "exit_date")
+    entries, exits = columns["entry_date"], columns["exit_date"]
     return [
         (row, entry)
         for row, (entry, leave) in enumerate(zip(entries, exits, strict=True))
         if entry[:_DAY] < first or (leave or entry)[:_DAY] > last
     ]
-
-
-def _column(iteration: Iteration, name: str) -> list[Any]:
-    place = TRADE_FIELDS.index(name)
-    return [trade[place] for trade in iteration.trades]

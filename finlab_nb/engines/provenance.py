@@ -10,10 +10,9 @@ from functools import cache
 from importlib import metadata
 from typing import Any, Final
 
-import numpy as np
-
 from finlab_nb.engines.result import Result
 from finlab_nb.records.parameters import plain
+from finlab_nb.records.values import held_number
 
 # What figures depend on, where a kernel has imported it: the name of the module, and that of its distribution.
 _PACKAGES: Final[Mapping[str, str]] = {
@@ -68,8 +67,8 @@ def origin(result: Result, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
     seed = result.seed
     if seed is None:
-        named = (parameters[name] for name in _SEEDS if isinstance(parameters.get(name), (int, np.integer)))
-        seed = next((int(found) for found in named), None)
+        named = (held_number(parameters.get(name)) for name in _SEEDS)
+        seed = next((found for found in named if isinstance(found, int) and -(2**63) <= found < 2**63), None)
     return {
         "engine": result.engine,
         "engine_version": result.version,

@@ -14,13 +14,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from finlab_nb.engines.checks import GAP, Balance, balance, doubts, error_of_signs
+from finlab_nb.engines.checks import GAP, Balance, balance, columns_of, doubts, error_of_signs
 from finlab_nb.engines.preview import Preview, preview_of
 from finlab_nb.engines.provenance import origin, surroundings
 from finlab_nb.engines.recognise import read
 from finlab_nb.engines.result import Options, Result
 from finlab_nb.engines.sources import source_of
-from finlab_nb.records import Iteration, Recording, iteration_record
+from finlab_nb.records import Provenance, Recording, iteration_record, provenance_record
 from finlab_nb.records.results import optional
 from finlab_nb.records.values import filled_text, flag, named, positive, refusal, tags_record, text
 from finlab_nb.records.zones import zone_name
@@ -64,7 +64,7 @@ class Wishes:
             optional(check, name, getattr(self, name))
         if not (self.prices is None or isinstance(self.prices, (str, pd.Series, pd.DataFrame))):
             raise refusal("prices", self.prices, "a DataFrame by date with a column a stock, a Series, or text")
-        if self.code is not None and source_of(self.code) is None:
+        if self.code is not None and self.source is None:
             raise refusal("code", self.code, "text, or a class or function whose source Python can find")
 
     @property
@@ -73,9 +73,14 @@ class Wishes:
         return Options(ticker=self.ticker, initial_capital=self.initial_capital, prices=self.prices)
 
     @cached_property
-    def surroundings(self) -> dict[str, Any]:
+    def surroundings(self) -> Provenance:
         """What the provenance of all results has in common."""
-        return surroundings(self.prices)
+        return provenance_record(surroundings(self.prices))
+
+    @cached_property
+    def source(self) -> str | None:
+        """The source that the caller gives."""
+        return source_of(self.code)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,6 @@ class _Prepared:
     result: Result
     recording: Recording
     balance: Balance
-    parameters: dict[str, Any] | None
     remarks: tuple[str, ...]
 
     def preview(self) -> Preview:
@@ -95,7 +99,7 @@ class _Prepared:
             self.recording.strategy,
             self.result.engine,
             self.recording.code,
-            self.parameters,
+            None if self.recording.iteration.parameters is None else json.loads(self.recording.iteration.parameters),
             remarks=(*self.remarks, *(doubt.message for doubt in self.recording.iteration.doubts)),
             summary=self.balance.line,
         )
@@ -138,10 +142,10 @@ def _of_several(result: Result, wishes: Wishes, place: int) -> _Prepared:
 
 
 def _prepared(result: Result, wishes: Wishes) -> _Prepared:
-    further = () if wishes.parameters is None else named("parameters", wishes.parameters, _PARAMETERS)
-    parameters = {**(result.parameters or {}), **dict(further)}
+    wished = () if wishes.parameters is None else named("parameters", wishes.parameters, _PARAMETERS)
+    parameters = {**(result.parameters or {}), **dict(wished)}
     strategy = wishes.strategy or result.name
-    code = source_of(result.code if wishes.code is None else wishes.code)
+    code = source_of(result.code) if wishes.code is None else wishes.source
     capital = result.initial_capital if wishes.initial_capital is None else wishes.initial_capital
     iteration = iteration_record(
         strategy or result.engine,
@@ -158,19 +162,23 @@ def _prepared(result: Result, wishes: Wishes) -> _Prepared:
         timezone=wishes.timezone or result.timezone,
         periods_per_year=result.periods_per_year,
         currency=result.currency,
-        provenance=wishes.surroundings | origin(result, parameters),
+        provenance=dataclasses.replace(wishes.surroundings, **origin(result, parameters)),
     )
-    found = balance(result, iteration)
-    if wishes.check and (error := error_of_signs(iteration)) is not None:
+    columns = columns_of(iteration)
+    found = balance(result, iteration, columns)
+    if wishes.check and (error := error_of_signs(columns)) is not None:
         raise ValueError(error)
+    further = {"fees": found.fees, GAP: found.gap if wishes.check else None}
+    extra = {name: value for name, value in further.items() if value is not None} | dict(iteration.extra_metrics)
+    wrong = doubts(found, iteration, columns) if wishes.check else ()
+    iteration = dataclasses.replace(iteration, extra_metrics=tuple(extra.items()), doubts=(*iteration.doubts, *wrong))
     remarks = [*result.remarks]
     remarks += [_UNKNOWN_STRATEGY] if strategy is None else []
     remarks += [_NO_CODE] if code is None else []
     return _Prepared(
         result=result,
-        recording=Recording(strategy or result.engine, code, _with_balance(iteration, found, check=wishes.check)),
+        recording=Recording(strategy or result.engine, code, iteration),
         balance=found,
-        parameters=None if iteration.parameters is None else json.loads(iteration.parameters),
         remarks=tuple(remarks),
     )
 
@@ -196,14 +204,6 @@ def _leaves(path: str, figures: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{path}.{key}", value)
         else:
             yield f"{path}.{key}", value
-
-
-def _with_balance(iteration: Iteration, found: Balance, *, check: bool) -> Iteration:
-    """Add what is known of all trades together, the sum of fees and the gap, and what looks wrong about them."""
-    further = {"fees": found.fees, GAP: found.gap if check else None}
-    extra = {name: value for name, value in further.items() if value is not None} | dict(iteration.extra_metrics)
-    wrong = doubts(found, iteration) if check else ()
-    return dataclasses.replace(iteration, extra_metrics=tuple(extra.items()), doubts=(*iteration.doubts, *wrong))
 
 
 def _stored(store: StorageManager, prepared: Iterable[_Prepared], *, again: bool) -> list[str]:

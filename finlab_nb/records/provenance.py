@@ -55,6 +55,8 @@ def provenance_record(given: Any, *, exact: bool = False) -> Provenance:
     exact
         As in `iteration_record`.
     """
+    if isinstance(given, Provenance):  # which was checked before
+        return given
     fields = dict(named("provenance", given, "a dict of what is known of the origin"))
     known_keys("provenance", fields, PROVENANCE_FIELDS)
     checks: Mapping[str, Any] = {

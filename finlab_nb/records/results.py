@@ -16,7 +16,7 @@ from finlab_nb.records.plausibility import Doubt, doubts, zone_doubt
 from finlab_nb.records.rows import Curve, Trades, curve_of_returns, curve_record, trades_record
 from finlab_nb.records.stamps import Clock, common_zone, lacks_zone
 from finlab_nb.records.values import named, number, positive, shown, text, whole
-from finlab_nb.records.zones import Days, local_days, zone_name
+from finlab_nb.records.zones import Days, zone_name
 
 _MOST_NAMED: Final = 12
 # What is given and what is computed are the same figure up to rounding.
@@ -47,7 +47,7 @@ def results_record(
     if exact and not columns.get("stock_code"):
         columns = {}  # a file has a list, also where nobody has said that no trades were made
     points = curve.points
-    days = local_days(curve.dates, zone)
+    days = curve.days(zone)
     computed = _computed(columns, curve, days, capital, per_year)
     effective = computed.pop("periods_per_year", per_year)
     found: tuple[Doubt, ...] = ()

@@ -6,7 +6,8 @@ import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as field_of
 from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,7 @@ from finlab_nb.records.values import (
     shown,
     text,
 )
-from finlab_nb.records.zones import local_days
+from finlab_nb.records.zones import Days, local_days
 
 TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
 EquityRow: TypeAlias = tuple[str, float]
@@ -43,6 +44,7 @@ _REQUIRED: Final = {column.name for column in (*TRADE_COLUMNS, *EQUITY.columns) 
 _EXTRA: Final = "extra"
 _INDEX: Final = ("Index", "index")  # the field of a record that holds the index of the DataFrame it comes from
 _DAY_LENGTH: Final = len("2024-01-31")
+_LONGEST_REMEMBERED: Final = 100_000  # dates, of which each takes up to 100 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,18 @@ class Curve:
     dates: list[str]
     values: list[float]
     clock: Clock
+    _days: dict[str | None, Days] = field_of(default_factory=dict)  # by zone; curves of one index share it
 
     @property
     def points(self) -> list[EquityRow]:
         """The rows that are stored."""
         return list(zip(self.dates, self.values, strict=True))
+
+    def days(self, timezone: str | None) -> Days:
+        """Return the local day of each point, as `local_days` does."""
+        if timezone not in self._days:
+            self._days[timezone] = local_days(self.dates, timezone)
+        return self._days[timezone]
 
 
 def trades_record(trades: Any, zone: ZoneInfo | None = None, *, exact: bool = False) -> Trades:
@@ -112,11 +121,17 @@ def curve_record(field: str, curve: Any, value: str, zone: ZoneInfo | None = Non
         As in `trades_record`.
     """
     columns = (_DATE, Column(value, EQUITY.column("equity").rule))
+    index = curve.index if isinstance(curve, pd.Series) and isinstance(curve.index, pd.DatetimeIndex) else None
+    if index is not None and (known := _LAST_INDEX.curve(index, zone)) is not None:
+        return replace(known, values=_numbers(field, columns[1], curve))
     given, count = _points(field, curve, columns)
     checked, clock = _checked(field, given, count, columns, zone, is_curve=True, exact=exact)
     dates, values = checked.values()
     if all(map(operator.lt, dates, dates[1:])):
-        return Curve(dates, values, clock)
+        read = Curve(dates, values, clock)
+        if index is not None:
+            _LAST_INDEX.remember(index, zone, read)
+        return read
     first: dict[str, int] = {}
     for i, day in enumerate(dates):
         if first.setdefault(day, i) < i:
@@ -125,6 +140,26 @@ def curve_record(field: str, curve: Any, value: str, zone: ZoneInfo | None = Non
             )
     order = sorted(range(count), key=dates.__getitem__)
     return Curve([dates[i] for i in order], [values[i] for i in order], clock)
+
+
+class _LastIndex:
+    """What became of the index that was read last: the curves of a grid share theirs, which so is read once."""
+
+    def __init__(self) -> None:
+        self._known: tuple[pd.DatetimeIndex, ZoneInfo | None, Curve] | None = None
+
+    def curve(self, index: pd.DatetimeIndex, zone: ZoneInfo | None) -> Curve | None:
+        """Return a curve with this index, whose dates are ascending, if it was the last one."""
+        known = self._known
+        return known[2] if known is not None and known[0].is_(index) and known[1] is zone else None
+
+    def remember(self, index: pd.DatetimeIndex, zone: ZoneInfo | None, curve: Curve) -> None:
+        """Keep what became of an index, unless it is so long that reading it again costs less than its memory."""
+        if len(index) <= _LONGEST_REMEMBERED:
+            self._known = (index, zone, replace(curve, values=[]))
+
+
+_LAST_INDEX: Final = _LastIndex()
 
 
 def curve_of_returns(returns: Curve, initial_capital: float, timezone: str | None) -> Curve:
