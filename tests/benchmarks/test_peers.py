@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.__main__ import main as benchmarks
+from tests.benchmarks.peers import measures
 from tests.benchmarks.peers.answers import QUESTIONS, agree, right, strategy_names
 from tests.benchmarks.peers.catalogue import PEERS, ROOT, Peer
 from tests.benchmarks.peers.child import Session
@@ -99,19 +100,20 @@ def test_what_cannot_be_installed_is_told_with_the_reason(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_short_form_measures_what_is_installed_and_all_answers_are_right(tmp_path: Path) -> None:
+def test_the_short_form_measures_what_is_installed_and_all_answers_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- peers -->\n<!-- /peers -->\n", encoding="utf-8")
     options = ["--installed", "--iterations", "50", "--only", ",".join(HOME_MADE), "--keep", tmp_path, "--write", page]
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", "--peers", *map(str, options)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert PLACE.block_of(page.read_text(encoding="utf-8")) == finished.stdout
-    figures, promises = _tables(finished.stdout)
+    monkeypatch.setattr(sys, "argv", ["tests.benchmarks", "--peers", *map(str, options)])
+    if not LONG:  # every cell is filled and every answer checked; only medians need more than one time of each
+        monkeypatch.setattr(measures, "_NEW_PROCESSES", 1)
+        monkeypatch.setattr(measures, "_TOGETHER", 0.5)
+    assert benchmarks() == 0
+    printed = capsys.readouterr().out
+    assert PLACE.block_of(page.read_text(encoding="utf-8")) == printed
+    figures, promises = _tables(printed)
     assert [line[0] for line in promises[1:]] == [PEERS[name].title for name in HOME_MADE]
     without = {
         (title, cell)

@@ -62,9 +62,11 @@ class NotebookPage:
         assert outputs.all_inner_texts() == []
 
     def use_theme(self, name: str) -> None:
+        themed = f"body[data-jp-theme-light='{str(name == 'JupyterLab Light').lower()}']"
+        if self.page.locator(themed).count():
+            return
         self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
-        light = str(name == "JupyterLab Light").lower()
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+        self.page.wait_for_selector(themed, state="attached")
         self.page.wait_for_timeout(500)  # the style sheet of the theme arrives after its name
 
     def screenshot(self, name: str, selector: str | None = None, height: float = math.inf) -> Path:
@@ -99,7 +101,7 @@ def browser_program() -> str:
 
 
 # Not for the session: while Playwright runs, its event loop is the running loop of this thread.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(browser_program: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser_program, args=BROWSER_OPTIONS)
@@ -107,12 +109,12 @@ def browser(browser_program: str) -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def notebook_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebooks")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def jupyterlab(browser_program: str, notebook_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("jupyter")
     config = home / "jupyter_server_config.py"

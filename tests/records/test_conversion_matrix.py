@@ -81,6 +81,8 @@ def matrix_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fl.Storag
     fill(path)
     with fl.StorageManager(path) as store:
         yield store
+    for case in (*ROWS, *TYPED):
+        case.values[0].cache_clear()  # half a million objects, which garbage collections of later tests go through
 
 
 def _check(store: fl.StorageManager, given: list[Pair], *, at_once: bool = False) -> None:
