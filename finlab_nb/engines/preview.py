@@ -53,7 +53,6 @@ class Preview:
 
     def __repr__(self) -> str:
         parts = [f"{self.strategy} ({self.engine}): {self.summary}", *(f"  - {remark}" for remark in self.remarks)]
-        parts += ["", "metrics", _lines(self.metrics)]
         if self.parameters:
             parts += ["", "parameters", _lines(self.parameters)]
         if not self.trades.empty:
@@ -61,13 +60,13 @@ class Preview:
         if not self.equity.empty:
             first, last = (str(moment).removesuffix(" 00:00:00") for moment in self.equity.index[[0, -1]])
             parts += ["", f"equity: {len(self.equity):,} points, {first} to {last}"]
-        parts += ["", "code", self._shown_code()]
+        parts += ["", "metrics", _lines(self.metrics), "", "code", self._shown_code()]
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
         head = f"<p><b>{escape(self.strategy)}</b> ({escape(self.engine)}): {escape(self.summary)}</p>"
         remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.remarks)
-        values = self.metrics | {f"parameters.{name}": value for name, value in (self.parameters or {}).items()}
+        values = {f"parameters.{name}": value for name, value in (self.parameters or {}).items()} | self.metrics
         table = pd.DataFrame({"": [_text(value) for value in values.values()]}, index=list(values))
         parts = [head, f"<ul>{remarks}</ul>" if remarks else "", table.to_html()]
         if not self.trades.empty:
