@@ -125,7 +125,8 @@ def _is_settled_in(given: Any, code: str, currency: str | None) -> bool:
 def _capital(given: Any) -> tuple[float | None, str | None]:
     """Return what the account began with, and in which currency; unknown of several currencies."""
     found: dict[str, float] = {}
-    for venue in given.list_venues() if has_all(given, "list_venues") else (None,):
+    venues = given.list_venues() if has_all(given, "list_venues") else (None,)
+    for venue in venues if has_all(given.trader, "generate_account_report") else ():
         report = given.trader.generate_account_report(venue)
         for row in report[report.index == report.index.min()].drop_duplicates("currency").to_dict("records"):
             found[row["currency"]] = found.get(row["currency"], 0.0) + float(row["total"])

@@ -71,13 +71,13 @@ def _splits(table: pd.DataFrame) -> list[tuple[str, Any, float]]:
     found = []
     held: dict[str, float] = {}
     for day, positions, transactions in zip(table.index, table["positions"], table["transactions"], strict=True):
-        now = {_name(one): one["amount"] for one in positions or ()}
-        for one in transactions or ():
+        now = {_name(one): one["amount"] for one in _listed(positions)}
+        for one in _listed(transactions):
             now[_name(one)] = now.get(_name(one), 0) - one["amount"]
         found += [
             (code, day.normalize(), now[code] / held[code]) for code in held if _is_split(held[code], now.get(code))
         ]
-        held = {_name(one): one["amount"] for one in positions or ()}
+        held = {_name(one): one["amount"] for one in _listed(positions)}
     return found
 
 
@@ -91,8 +91,12 @@ def _marks(table: pd.DataFrame) -> dict[str, float]:
 
 def _each(column: pd.Series[Any]) -> Iterator[dict[str, Any]]:
     for day in column:
-        if isinstance(day, list):
-            yield from day
+        yield from _listed(day)
+
+
+def _listed(day: object) -> list[dict[str, Any]]:
+    """Return what a cell lists; one without a list is missing."""
+    return day if isinstance(day, list) else []
 
 
 def _name(one: dict[str, Any]) -> str:
