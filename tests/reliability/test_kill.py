@@ -25,6 +25,7 @@ LONGEST_LIFE = 0.6  # seconds, enough to open the store and save some dozens of 
 @pytest.mark.timeout(1800)
 def test_kills_lose_nothing_acknowledged_and_leave_nothing_half_saved(tmp_path: Path) -> None:
     path, journals, chance, context = tmp_path / "a.db", tmp_path / "journals", random.Random(20240102), processes()
+    journals.mkdir()
     with fl.StorageManager(path) as store:
         strategy = store.save_strategy_version("momentum", "signal = 1")
     names = (f"writer {number}" for number in itertools.count())
@@ -34,25 +35,21 @@ def test_kills_lose_nothing_acknowledged_and_leave_nothing_half_saved(tmp_path: 
         writer.start()
         return time.monotonic() + chance.uniform(0.0, LONGEST_LIFE), writer
 
-    alive = [start() for _ in range(WRITERS)]
-    for kill in range(KILLS):
+    alive, kills = [start() for _ in range(WRITERS)], 0
+    while alive:
         alive.sort(key=lambda one: one[0])
         end, writer = alive.pop(0)
         time.sleep(max(0.0, end - time.monotonic()))
         assert writer.is_alive(), f"the writer ended by itself with exit status {writer.exitcode}"
         writer.kill()
         writer.join()
-        if kill < KILLS - WRITERS:
+        kills += 1
+        # Where others use the machine, a life is too short for many saves: there are more lives.
+        if kills + len(alive) < KILLS or len(acknowledged(journals)) <= KILLS:
             alive.append(start())
-        if not alive:
-            break
-    for _, writer in alive:
-        writer.kill()
-        writer.join()
     done = acknowledged(journals)
     stored = check_store(path, done)
-    print(f"\n{KILLS} kills: {len(done)} runs acknowledged, {len(stored)} stored")
-    assert len(done) > KILLS
+    print(f"\n{kills} kills: {len(done)} runs acknowledged, {len(stored)} stored")
     with fl.StorageManager(path) as store:
         store.save_iteration(strategy, **content("afterwards"))
     assert check_store(path, done) == stored | {"afterwards"}
