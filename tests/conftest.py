@@ -22,6 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the reliability tests in their long form (an hour)")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run whole folders in two processes, and files that are named in this one, which starts at once."""
+    return 0 if any(".py" in one for one in config.args) else 2
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tell the tests, and the processes that they start, which form is wanted."""
     is_long = config.getoption("--long")

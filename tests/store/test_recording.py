@@ -21,6 +21,7 @@ import finlab_nb as fl
 from finlab_nb.records import Recording, iteration_record, new_id
 from finlab_nb.records.provenance import code_hash
 
+UNKNOWN = "01a22c7e-4001-7329-895d-5688f14734cc"  # as our ids are
 DAYS = pd.date_range("2024-01-01", periods=40, freq="D")
 
 
@@ -113,7 +114,7 @@ def test_the_id_of_a_version_is_that_version_whatever_the_code(lab: fl.Lab, reco
     assert len(versions(lab, "cross")) == 2
 
 
-@pytest.mark.parametrize("unknown", [new_id(), new_id().upper(), "01a22c7e-4001-4329-895d-5688f14734cc"])
+@pytest.mark.parametrize("unknown", [UNKNOWN, UNKNOWN.upper(), "01a22c7e-4001-4329-895d-5688f14734cc"])
 def test_an_id_that_no_strategy_has_is_an_error_and_no_name(
     lab: fl.Lab, record: Callable[..., str], unknown: str
 ) -> None:
@@ -248,6 +249,9 @@ with fl.StorageManager(path, timeout=60) as store:
         ((iteration, is_new),) = store.record_iterations([Recording(name, code, made)])
         print(iteration, int(is_new), flush=True)
 """
+
+
+UNKNOWN = "01a22c7e-4001-7329-895d-5688f14734cc"  # as our ids are
 
 
 def started(path: Path, name: str, code: str, count: int) -> subprocess.Popen[str]:
