@@ -300,7 +300,7 @@ class Engine:
         self._recorded += changed_rows
         if self._recorded >= _MOST_RECORDED:
             self._recorded = 0
-            threading.Thread(target=_keep_up, args=(weakref.ref(self),), name="finlab_nb keeps up", daemon=True).start()
+            threading.Thread(target=_keep_up, args=(weakref.ref(self),), name="finlab_nb keeps up").start()
 
     def keep_up(self) -> None:
         """Bring all tables up to date, as far as nothing has to be waited for."""
