@@ -25,6 +25,7 @@ from finlab_nb.records.results import optional
 from finlab_nb.records.values import filled_text, flag, named, positive, refusal, tags_record, text
 from finlab_nb.records.zones import zone_name
 from finlab_nb.store import StorageManager
+from finlab_nb.store.progress import ProgressBar
 
 _PARAMETERS: Final = "a dict of names and values"
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
@@ -112,7 +113,7 @@ def record(store: StorageManager, given: Any, *, again: bool = False, **wishes: 
     found = read(given, wanted.options, wanted.engine)
     if isinstance(found, Result):
         return record_result(store, found, wanted, again=again)
-    return _stored(store, (_of_several(one, wanted, place) for place, one in enumerate(found)), again=again)
+    return _stored(store, _of_each(found, wanted), again=again)
 
 
 def record_result(store: StorageManager, result: Result, wishes: Wishes, *, again: bool) -> str:
@@ -132,6 +133,14 @@ def preview(given: Any, **wishes: Any) -> Preview | list[Preview]:
 def preview_result(result: Result, wishes: Wishes) -> Preview:
     """Return what `record_result` would store."""
     return _prepared(result, wishes).preview()
+
+
+def _of_each(found: Iterable[Result], wishes: Wishes) -> Iterator[_Prepared]:
+    """Yield results as they will be stored; they are counted where it takes long."""
+    with ProgressBar("read", None, "result", shown=True) as bar:
+        for place, one in enumerate(found):
+            yield _of_several(one, wishes, place)
+            bar.update()
 
 
 def _of_several(result: Result, wishes: Wishes, place: int) -> _Prepared:

@@ -15,7 +15,7 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
 
     monitor_interval = 0  # without a thread of its own, which would outlive the bar
 
-    def __init__(self, what: str, total: int, unit: str, *, shown: bool) -> None:
+    def __init__(self, what: str, total: int | None, unit: str, *, shown: bool) -> None:
         super().__init__(
             desc=what,
             total=total,
