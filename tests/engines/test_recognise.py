@@ -104,6 +104,29 @@ def test_a_file_of_json_is_opened(lab: fl.Lab, tmp_path: Path) -> None:
         assert lab.record(given) == lab.record(_jesse())
 
 
+def test_a_result_of_freqtrade_is_taken_as_archive_folder_file_and_dict(lab: fl.Lab, tmp_path: Path) -> None:
+    case = next(case for case in recorded_cases() if case.name == "freqtrade/two_strategies")
+    archive = case.folder / "backtest-result.zip"
+    newest = tmp_path / "results" / "backtest-result-2026-09-02_10-00-00.zip"
+    newest.parent.mkdir()
+    newest.write_bytes(archive.read_bytes())
+    newest.with_name("backtest-result-2026-09-03_10-00-00.zip").write_bytes(b"of another run")
+    (newest.parent / ".last_result.json").write_text(json.dumps({"latest_backtest": newest.name}), "utf-8")
+    content = case.archived(case.facts["names"][0])
+    (tmp_path / "result.json").write_bytes(content)
+    forms = [archive, newest.parent, tmp_path / "result.json", json.loads(content)]
+    shown = [lab.preview(one) for one in forms]
+    assert [[one.strategy for one in each] for each in shown] == [["Cross", "Never"]] * 4
+    for each in shown:
+        pd.testing.assert_frame_equal(each[0].trades, shown[0][0].trades)
+        assert each[0].equity.iloc[-1] == pytest.approx(shown[0][0].equity.iloc[-1])
+        assert each[0].metrics["check.pnl_gap"] == pytest.approx(0.0, abs=1e-4)
+        assert each[1].trades.empty
+        assert set(each[1].equity) == {each[1].equity.iloc[0]}
+    assert [one[0].code is not None for one in shown] == [True, True, False, False]
+    assert all(any("realised profits only" in remark for remark in one[0].remarks) for one in shown[2:])
+
+
 # --- errors ---
 
 

@@ -169,8 +169,11 @@ def _equity(archive: _Archive, name: str, given: Mapping[str, Any]) -> tuple[pd.
         equity = (table["rate"] * table["balance"]).groupby(table["date"]).sum()
         equity.iloc[-1] = given["final_balance"]  # the wallet ends before what is open is closed by force
         return equity, None
-    daily = given.get("daily_profit") or []
-    if not daily:
+    profits = dict(given.get("daily_profit") or ())  # from the first day on which a trade was closed to the last one
+    ends = [given.get(name) for name in ("backtest_start", "backtest_end")]
+    known = [pd.Timestamp(one).tz_localize(None).normalize() for one in (*profits, *ends) if one]
+    if not known:
         return None, None
-    days, profits = zip(*daily, strict=True)
-    return pd.Series(profits, pd.to_datetime(list(days)), dtype=float).cumsum() + given["starting_balance"], _REALISED
+    realised = pd.Series(profits.values(), pd.to_datetime(list(profits)), dtype=float)
+    daily = realised.reindex(pd.date_range(min(known), max(known)), fill_value=0.0)
+    return daily.cumsum() + given["starting_balance"], _REALISED
