@@ -23,5 +23,6 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
             unit_scale=unit == "B",
             disable=not shown,
             delay=_QUIET_SECONDS,
+            leave=total is not None,  # a mere count says nothing afterwards
             file=sys.stderr,
         )
