@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from finlab_nb.records import METRICS, TRADE_FIELDS, Iteration
@@ -13,6 +14,9 @@ from finlab_nb.records.tables import TRADES
 
 _SHOWN_ROWS: Final = 10
 _SHOWN_LINES: Final = 20
+_ENGINE: Final = "engine."
+_WIDTH, _HEIGHT = 480, 96  # pixels
+_FEWEST_POINTS: Final = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +70,20 @@ class Preview:
     def _repr_html_(self) -> str:
         head = f"<p><b>{escape(self.strategy)}</b> ({escape(self.engine)}): {escape(self.summary)}</p>"
         remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.remarks)
-        values = {f"parameters.{name}": value for name, value in (self.parameters or {}).items()} | self.metrics
-        table = pd.DataFrame({"": [_text(value) for value in values.values()]}, index=list(values))
-        parts = [head, f"<ul>{remarks}</ul>" if remarks else "", table.to_html()]
+        own = {name: value for name, value in self.metrics.items() if name.startswith(_ENGINE)}
+        ours = {f"parameters.{name}": value for name, value in (self.parameters or {}).items()}
+        ours |= {name: value for name, value in self.metrics.items() if name not in own}
+        parts = [head, f"<ul>{remarks}</ul>" if remarks else "", _curve(self.equity), _table(ours)]
+        if own:
+            parts.append(
+                f"<details><summary>{len(own)} figures of {escape(self.engine)}</summary>{_table(own)}</details>"
+            )
         if not self.trades.empty:
             parts.append(self._shown_trades().to_html(index=False))
         return "".join([*parts, f"<pre>{escape(self._shown_code())}</pre>"])
 
     def _shown_trades(self) -> pd.DataFrame:
-        return self.trades.dropna(axis="columns", how="all").head(_SHOWN_ROWS)
+        return self.trades.drop(columns="extra").dropna(axis="columns", how="all").head(_SHOWN_ROWS)
 
     def _shown_code(self) -> str:
         lines = (self.code or "(not found: give code=)").splitlines()
@@ -102,6 +111,27 @@ def preview_of(
         parameters=parameters,
         code=code,
         **words,
+    )
+
+
+def _table(values: dict[str, Any]) -> str:
+    return str(pd.DataFrame({"": [_text(value) for value in values.values()]}, index=list(values)).to_html())
+
+
+def _curve(equity: pd.Series[float]) -> str:
+    """Draw a curve in the colour of the text, which follows the theme."""
+    points = equity.iloc[np.linspace(0, len(equity) - 1, min(len(equity), _WIDTH), dtype=int)]
+    if len(points) < _FEWEST_POINTS:
+        return ""
+    low, high = float(points.min()), float(points.max())
+    heights = (_HEIGHT - 2) * (1 - (points - low) / ((high - low) or 1.0)) + 1
+    places = np.linspace(1, _WIDTH - 1, len(points))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, heights, strict=True))
+    first, last = (str(moment).removesuffix(" 00:00:00") for moment in equity.index[[0, -1]])
+    label = f"equity from {first} to {last}, between {low:,.0f} and {high:,.0f}"
+    return (
+        f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="{_HEIGHT}"><title>{label}</title>'
+        f'<polyline points="{line}" fill="none" stroke="currentColor"/></svg>'
     )
 
 

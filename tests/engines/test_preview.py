@@ -78,3 +78,5 @@ def test_a_preview_reads_well_as_text_and_runs_nothing_as_html(lab: fl.Lab) -> N
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 3
     assert "<table" in html
+    assert '<svg role="img" aria-label="equity from 2004-' in html
+    assert "figures of backtesting</summary>" in html
