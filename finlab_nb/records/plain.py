@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 _MOST_REMEMBERED: Final = 1 << 16
+_LONGEST_REMEMBERED: Final = 100_000  # of an index; what becomes of a date takes up to 100 bytes
 _EXACT_BELOW: Final = 2.0**53
 _HOLD_NOTHING: Final = frozenset(
     (
@@ -158,6 +159,23 @@ def _wider(floats: Any) -> Any:
 def materialised(value: Any) -> Any:
     """Return the items of a generator as a list, anything else as it is: its errors are those of whoever wrote it."""
     return list(value) if hasattr(type(value), "__next__") and isinstance(value, Iterable) else value
+
+
+class LastIndex:
+    """What became of the index that was read last: the columns of a table share theirs, which so is read once."""
+
+    def __init__(self) -> None:
+        self._known: tuple[pd.Index[Any], object, object] | None = None
+
+    def found(self, index: pd.Index[Any], key: object) -> object | None:
+        """Return what became of an index under a key, if it was the last one."""
+        known = self._known
+        return known[2] if known is not None and known[0].is_(index) and known[1] is key else None
+
+    def remember(self, index: pd.Index[Any], key: object, became: object) -> None:
+        """Keep what became of an index, unless it is so long that reading it again costs less than its memory."""
+        if len(index) <= _LONGEST_REMEMBERED:
+            self._known = (index, key, became)
 
 
 class Remembered(dict[Any, Any]):

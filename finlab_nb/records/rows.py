@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as field_of
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,7 +19,7 @@ from finlab_nb.records.days import FIRST_DAY
 from finlab_nb.records.extra import extra_column
 from finlab_nb.records.names import columns_by_name
 from finlab_nb.records.parameters import plain
-from finlab_nb.records.plain import Remembered, columns_of, is_missing, pairs, unwrapped, values_of
+from finlab_nb.records.plain import LastIndex, Remembered, columns_of, is_missing, pairs, unwrapped, values_of
 from finlab_nb.records.stamps import Clock, Stamps, moment_texts, stamps_of, written
 from finlab_nb.records.tables import EQUITY, TRADE_COLUMNS, Column
 from finlab_nb.records.values import (
@@ -44,7 +44,7 @@ _REQUIRED: Final = {column.name for column in (*TRADE_COLUMNS, *EQUITY.columns) 
 _EXTRA: Final = "extra"
 _INDEX: Final = ("Index", "index")  # the field of a record that holds the index of the DataFrame it comes from
 _DAY_LENGTH: Final = len("2024-01-31")
-_LONGEST_REMEMBERED: Final = 100_000  # dates, of which each takes up to 100 bytes
+_LAST_INDEX: Final = LastIndex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +122,15 @@ def curve_record(field: str, curve: Any, value: str, zone: ZoneInfo | None = Non
     """
     columns = (_DATE, Column(value, EQUITY.column("equity").rule))
     index = curve.index if isinstance(curve, pd.Series) and isinstance(curve.index, pd.DatetimeIndex) else None
-    if index is not None and (known := _LAST_INDEX.curve(index, zone)) is not None:
-        return replace(known, values=_numbers(field, columns[1], curve))
+    if index is not None and (known := _LAST_INDEX.found(index, zone)) is not None:
+        return replace(cast(Curve, known), values=_numbers(field, columns[1], curve))
     given, count = _points(field, curve, columns)
     checked, clock = _checked(field, given, count, columns, zone, is_curve=True, exact=exact)
     dates, values = checked.values()
     if all(map(operator.lt, dates, dates[1:])):
         read = Curve(dates, values, clock)
         if index is not None:
-            _LAST_INDEX.remember(index, zone, read)
+            _LAST_INDEX.remember(index, zone, replace(read, values=[]))
         return read
     first: dict[str, int] = {}
     for i, day in enumerate(dates):
@@ -140,26 +140,6 @@ def curve_record(field: str, curve: Any, value: str, zone: ZoneInfo | None = Non
             )
     order = sorted(range(count), key=dates.__getitem__)
     return Curve([dates[i] for i in order], [values[i] for i in order], clock)
-
-
-class _LastIndex:
-    """What became of the index that was read last: the curves of a grid share theirs, which so is read once."""
-
-    def __init__(self) -> None:
-        self._known: tuple[pd.DatetimeIndex, ZoneInfo | None, Curve] | None = None
-
-    def curve(self, index: pd.DatetimeIndex, zone: ZoneInfo | None) -> Curve | None:
-        """Return a curve with this index, whose dates are ascending, if it was the last one."""
-        known = self._known
-        return known[2] if known is not None and known[0].is_(index) and known[1] is zone else None
-
-    def remember(self, index: pd.DatetimeIndex, zone: ZoneInfo | None, curve: Curve) -> None:
-        """Keep what became of an index, unless it is so long that reading it again costs less than its memory."""
-        if len(index) <= _LONGEST_REMEMBERED:
-            self._known = (index, zone, replace(curve, values=[]))
-
-
-_LAST_INDEX: Final = _LastIndex()
 
 
 def curve_of_returns(returns: Curve, initial_capital: float, timezone: str | None) -> Curve:

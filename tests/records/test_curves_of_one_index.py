@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from finlab_nb.records import rows
+from finlab_nb.records.plain import LastIndex
 from finlab_nb.records.rows import curve_record
 
 DAYS = pd.bdate_range("2024-01-01", periods=50)
@@ -19,7 +20,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the columns of dates that are read from now on."""
     made: list[str] = []
     read = rows.stamps_of
-    monkeypatch.setattr(rows, "_LAST_INDEX", rows._LastIndex())
+    monkeypatch.setattr(rows, "_LAST_INDEX", LastIndex())
     monkeypatch.setattr(
         rows, "stamps_of", lambda path, *given, **options: made.append(path) or read(path, *given, **options)
     )
