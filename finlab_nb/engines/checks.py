@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -22,7 +22,7 @@ _DAILY: Final = 200  # periods a year, of a market that is open on four days of 
 _FEWEST_DAYS: Final = 3  # with points, of which a gap is usual
 _DAY: Final = len("2024-01-31")
 
-Columns: TypeAlias = Mapping[str, tuple[Any, ...]]
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Balance:
 
 def columns_of(iteration: Iteration) -> Columns:
     """Return the trades by column."""
-    columns = zip(*iteration.trades, strict=True) if iteration.trades else [()] * len(TRADE_FIELDS)
+    columns = iteration.trades.columns or [()] * len(TRADE_FIELDS)
     return dict(zip(TRADE_FIELDS, columns, strict=True))
 
 
@@ -141,7 +141,7 @@ def _sparse(iteration: Iteration) -> Iterator[Doubt]:
     per_year = iteration.periods_per_year
     if (per_year or 0) >= _DAILY or "irregular" in {doubt.kind for doubt in iteration.doubts}:
         return
-    days = np.unique(np.array([date[:_DAY] for date, _ in iteration.equity], dtype="datetime64[D]"))
+    days = np.unique(np.array([date[:_DAY] for date in iteration.equity.columns[0]], dtype="datetime64[D]"))
     apart = float(np.median(np.diff(days).astype(np.int64))) if days.size >= _FEWEST_DAYS else 0.0
     if apart > 1:
         ratio = "is unknown" if per_year is None else f"is of {per_year:g} periods a year"

@@ -101,12 +101,13 @@ def preview_of(
             trades[column.name] = pd.to_datetime(trades[column.name], format="ISO8601").astype("datetime64[us]")
         elif column.rule.kind == "float":
             trades[column.name] = trades[column.name].astype("float64")
-    dates = pd.to_datetime([date for date, _ in iteration.equity], format="ISO8601").astype("datetime64[us]")
+    dates, values = iteration.equity.columns
+    moments = pd.to_datetime(dates, format="ISO8601").astype("datetime64[us]")
     return Preview(
         strategy=strategy,
         engine=engine,
         trades=trades,
-        equity=pd.Series([value for _, value in iteration.equity], dates, dtype="float64", name="equity"),
+        equity=pd.Series(values, moments, dtype="float64", name="equity"),
         metrics=dict(zip(METRICS, iteration.metrics, strict=True)) | dict(iteration.extra_metrics),
         parameters=parameters,
         code=code,

@@ -93,7 +93,7 @@ class Result:
     code: object = None
     parameters: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
-    trades: pd.DataFrame | None = None
+    trades: pd.DataFrame | Mapping[str, Any] | None = None
     equity: pd.Series[Any] | None = None
     returns: pd.Series[Any] | None = None
     initial_capital: float | None = None

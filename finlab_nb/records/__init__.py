@@ -16,6 +16,7 @@ import pandas as pd
 from uuid_utils import uuid7
 
 from finlab_nb.errors import DroppedMetricsWarning, ImplausibleDataWarning, warn
+from finlab_nb.records.column_rows import ColumnRows
 from finlab_nb.records.days import now, timestamp_text
 from finlab_nb.records.metrics import METRICS
 from finlab_nb.records.parameters import json_text, parameters_text
@@ -23,7 +24,7 @@ from finlab_nb.records.plain import is_missing
 from finlab_nb.records.plausibility import Doubt
 from finlab_nb.records.provenance import Provenance, provenance_record
 from finlab_nb.records.results import message_of_dropped, optional, results_record
-from finlab_nb.records.rows import EquityRow, TradeRow, curve_record, trades_record
+from finlab_nb.records.rows import curve_record, trades_record
 from finlab_nb.records.stamps import Clock, common_zone
 from finlab_nb.records.tables import PRIORITIES, SUGGESTION_STATES, SUGGESTIONS, TRADE_FIELDS
 from finlab_nb.records.values import (
@@ -48,14 +49,12 @@ __all__ = [
     "SUGGESTION_STATES",
     "TRADE_FIELDS",
     "Doubt",
-    "EquityRow",
     "Iteration",
     "Provenance",
     "Recording",
     "Series",
     "Strategy",
     "Suggestion",
-    "TradeRow",
     "curve_record",
     "filled_text",
     "flag",
@@ -117,8 +116,8 @@ class Iteration:
     changed_at: str | None  # when it was annotated last, if it was
     metrics: tuple[float | None, ...]  # the standard set, in its order
     extra_metrics: tuple[tuple[str, float | None], ...]
-    trades: list[TradeRow]
-    equity: list[EquityRow]
+    trades: ColumnRows  # in the order of TRADE_FIELDS
+    equity: ColumnRows  # dates and values
     suggestions: tuple[Suggestion, ...]
     tags: tuple[str, ...]
     given: tuple[tuple[str, float | None], ...] = ()  # metrics that the definitions do not confirm, with what they give
@@ -155,7 +154,7 @@ class Series:
     timezone: str | None
     source: str | None
     changed_at: str
-    points: list[EquityRow]
+    points: ColumnRows  # dates and values
 
 
 def new_id() -> str:

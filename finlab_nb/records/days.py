@@ -21,7 +21,7 @@ _ISO: Final = re.compile(
     re.ASCII,
 )
 _NOT_ISO: Final = "it is not written like 2024-01-31 or 2024-01-31T09:30:00+08:00"
-_COARSE_UNITS: Final = ("Y", "M", "W", "generic")
+COARSE_UNITS: Final = ("Y", "M", "W", "generic")
 _FINEST_UNITS: Final = ("ps", "fs", "as")
 FIRST_DAY, LAST_DAY = (np.datetime64(day, "D") for day in (date.min, date.max))
 _DAY_TEXTS: Final = (len("20240131"), len("2024-01-31"))
@@ -131,7 +131,7 @@ def _read(text: str) -> date | datetime:
 
 def _of_numpy(moment: np.datetime64) -> date | datetime | None:
     unit = np.datetime_data(moment.dtype)[0]
-    if unit in _COARSE_UNITS:
+    if unit in COARSE_UNITS:
         return None
     if unit in _FINEST_UNITS:  # from which numpy knows no way to days
         moment = moment.astype("datetime64[ns]")

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 _MOST_REMEMBERED: Final = 1 << 16
 _LONGEST_REMEMBERED: Final = 100_000  # of an index; what becomes of a date takes up to 100 bytes
 _EXACT_BELOW: Final = 2.0**53
+_COLUMNS: Final = (list, np.ndarray, pd.Series)
 _HOLD_NOTHING: Final = frozenset(
     (
         *(str, int, float, bool, type(None), date, datetime, Decimal, dict, list, tuple),
@@ -88,7 +89,7 @@ def pairs(value: Any) -> list[tuple[Any, Any]] | None:
 
 
 def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
-    """Return names and columns of a table of pandas, polars, pyarrow or numpy; None for anything else.
+    """Return names and columns of a table of pandas, polars, pyarrow or numpy, or of a dict of such columns, else None.
 
     Raises
     ------
@@ -99,6 +100,8 @@ def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
         return list(table.items())
     if isinstance(table, np.ndarray) and table.dtype.names:
         return [(name, values_of(table[name])) for name in table.dtype.names]
+    if isinstance(table, Mapping) and table and all(isinstance(one, _COLUMNS) for one in table.values()):
+        return list(table.items())
     if hasattr(table, "__arrow_c_stream__") and not isinstance(table, pd.Series):
         import pyarrow as pa
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from finlab_nb.analysis.performance import FEWEST_DAYS, FEWEST_RETURNS, Floats
 from finlab_nb.records.metrics import METRICS
-from finlab_nb.records.rows import Curve, EquityRow
+from finlab_nb.records.rows import Curve
 from finlab_nb.records.stamps import Clock
 from finlab_nb.records.stock_labels import label_reasons
 from finlab_nb.records.trade_signs import turned_sizes
@@ -60,7 +59,8 @@ def doubts(
     metrics: Mapping[str, float | None],
     extra_metrics: Mapping[str, float | None],
     trades: Mapping[str, Sequence[Any]],
-    equity: Sequence[EquityRow],
+    dates: Sequence[str],
+    values: Floats,
     computed: Mapping[str, float | None],
     *,
     returns: Curve | None = None,
@@ -75,8 +75,8 @@ def doubts(
         As the caller gave them: fractions.
     trades
         Checked trades by column; none if they are empty.
-    equity
-        Checked points in order of time.
+    dates, values
+        Checked points of the equity in order of time.
     computed
         What the definitions give for the same equity and trades; any metric may be absent.
     returns
@@ -86,7 +86,6 @@ def doubts(
     per_year
         The periods of the curve a year, given or found; None where there are none.
     """
-    values = np.fromiter(map(itemgetter(1), equity), np.float64, len(equity))
     codes = trades.get("stock_code", ())
     with np.errstate(all="ignore"):
         of_returns = None if returns is None else _wrong_returns(returns, per_year)
@@ -94,12 +93,12 @@ def doubts(
             (_percent(metrics, extra_metrics, values, computed) if metrics or extra_metrics else None)
             or of_returns
             or (_percent_of_trades(trades) if codes else None),
-            _returns(values) if equity and of_returns is None else None,
+            _returns(values) if values.size and of_returns is None else None,
             _unsigned_size(trades) if codes else None,
             _excursion(trades) if codes else None,
             _column_label(codes) if codes else None,
-            _epoch(trades.get("entry_date", ()), equity),
-            _irregular(equity, days)
+            _epoch(trades.get("entry_date", ()), dates),
+            _irregular(dates, days)
             if days is not None and per_year is None and "sharpe_ratio" not in metrics
             else None,
         ]
@@ -350,12 +349,12 @@ _EPOCH: Final = (
 )
 
 
-def _epoch(entries: Sequence[str], equity: Sequence[EquityRow]) -> Doubt | None:
+def _epoch(entries: Sequence[str], dates: Sequence[str]) -> Doubt | None:
     """Find numbers of seconds and the like that were read as dates in a unit that is too small."""
     if entries and all(day.startswith(_FIRST_MONTH) for day in entries):
         return Doubt("epoch", "trades[0].entry_date", entries[0], _EPOCH + _more(len(entries)))
-    if equity and equity[0][0].startswith(_FIRST_MONTH) and equity[-1][0].startswith(_FIRST_MONTH):
-        return Doubt("epoch", "equity[0].date", equity[0][0], _EPOCH + _more(len(equity)))
+    if dates and dates[0].startswith(_FIRST_MONTH) and dates[-1].startswith(_FIRST_MONTH):
+        return Doubt("epoch", "equity[0].date", dates[0], _EPOCH + _more(len(dates)))
     return None
 
 
@@ -364,18 +363,18 @@ def _epoch(entries: Sequence[str], equity: Sequence[EquityRow]) -> Doubt | None:
 _MOST_ZONES: Final = 3
 
 
-def _irregular(equity: Sequence[EquityRow], days: Days) -> Doubt | None:
+def _irregular(dates: Sequence[str], days: Days) -> Doubt | None:
     """Find a curve that is long enough for a Sharpe ratio, but whose points follow no period."""
-    if len(equity) <= FEWEST_RETURNS or np.unique(days).size <= FEWEST_RETURNS:
+    if len(dates) <= FEWEST_RETURNS or np.unique(days).size <= FEWEST_RETURNS:
         return None
     if int((days[-1] - days[0]).astype(np.int64)) < FEWEST_DAYS:
         return None
     gaps = np.diff(np.unique(days)).astype(np.int64)
     reason = (
-        f"from there to {equity[-1][0]} the points follow no regular period ({gaps.min()} to {gaps.max()} days apart), "
+        f"from there to {dates[-1]} the points follow no regular period ({gaps.min()} to {gaps.max()} days apart), "
         "so the Sharpe ratio is unknown; give a value for each day, or periods_per_year="
     )
-    return Doubt("irregular", "equity[0].date", equity[0][0], reason)
+    return Doubt("irregular", "equity[0].date", dates[0], reason)
 
 
 def zone_doubt(clock: Clock | None) -> list[Doubt]:

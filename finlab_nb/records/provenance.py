@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -84,8 +83,9 @@ def outcome_hash(iteration: Iteration) -> str:
     Equal numbers count as the same, and names in any order. Notes, tags and suggestions are no part of it, nor are
     number, time and origin of the iteration, nor what checks found out about it.
     """
-    columns = zip(TRADE_COLUMNS, zip(*iteration.trades, strict=True), strict=False)  # none without trades
+    columns = zip(TRADE_COLUMNS, iteration.trades.columns, strict=False)  # none without trades
     known = [(column, values) for column, values in columns if values.count(None) < len(values)]
+    dates, amounts = iteration.equity.columns
     heading = {
         **{name: getattr(iteration, name) for name in _ACCOUNT},
         "figures": _figures(iteration),
@@ -96,8 +96,8 @@ def outcome_hash(iteration: Iteration) -> str:
     digest = hashlib.sha256(_canonical(json.dumps(heading)))
     for column, values in known:
         digest.update(_packed(column, values))
-    digest.update("\n".join(map(itemgetter(0), iteration.equity)).encode("utf-8"))
-    digest.update(_bytes_of(np.fromiter(map(itemgetter(1), iteration.equity), np.float64, len(iteration.equity))))
+    digest.update("\n".join(dates).encode("utf-8"))
+    digest.update(_bytes_of(np.array(amounts, dtype=np.float64)))
     return digest.hexdigest()
 
 
@@ -122,7 +122,7 @@ def _figures(iteration: Iteration) -> dict[str, float]:
     }
 
 
-def _packed(column: Column, values: tuple[Any, ...]) -> bytes:
+def _packed(column: Column, values: Sequence[Any]) -> bytes:
     if column.rule.kind == "float":
         return _bytes_of(floats(values))
     if column.rule.kind == "object":

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from finlab_nb.analysis import curve_metrics, trade_metrics
+from finlab_nb.analysis.performance import Floats
+from finlab_nb.records.column_rows import ColumnRows
 from finlab_nb.records.metrics import KNOWN_METRICS, METRICS
 from finlab_nb.records.parameters import key_text
 from finlab_nb.records.plain import floats, is_missing
@@ -46,14 +48,24 @@ def results_record(
     columns = taken.columns
     if exact and not columns.get("stock_code"):
         columns = {}  # a file has a list, also where nobody has said that no trades were made
-    points = curve.points
+    values = np.array(curve.values, dtype=np.float64)
     days = curve.days(zone)
-    computed = _computed(columns, curve, days, capital, per_year)
+    computed = _computed(columns, values, days, capital, per_year or curve.periods_per_year(zone))
     effective = computed.pop("periods_per_year", per_year)
     found: tuple[Doubt, ...] = ()
     if not exact:
         found = (
-            *doubts(given, extra, columns, points, computed, returns=given_returns, days=days, per_year=effective),
+            *doubts(
+                given,
+                extra,
+                columns,
+                curve.dates,
+                values,
+                computed,
+                returns=given_returns,
+                days=days,
+                per_year=effective,
+            ),
             *zone_doubt(lacks_zone(curve.clock, taken.clock) if zone is None else None),
         )
     if strict and (found or dropped):
@@ -65,8 +77,8 @@ def results_record(
         "periods_per_year": effective,
         "metrics": tuple((computed | given).get(name) for name in METRICS),
         "extra_metrics": tuple(extra.items()),
-        "trades": list(zip(*columns.values(), strict=True)),
-        "equity": points,
+        "trades": ColumnRows(columns.values()),
+        "equity": curve.points,
         "given": tuple(_unconfirmed(given, computed)),
         "doubts": found,
         "dropped": dropped,
@@ -172,15 +184,15 @@ def _metric(name: str, value: object) -> float | None:
 
 
 def _computed(
-    trades: Mapping[str, list[Any]], curve: Curve, days: Days, capital: float | None, per_year: float | None
+    trades: Mapping[str, list[Any]], values: Floats, days: Days, capital: float | None, per_year: float | None
 ) -> dict[str, float | None]:
     """Return what the definitions give, of what there is: for trades and for a curve."""
     computed: dict[str, float] = {}
     if trades:
         closed = np.array([day is not None for day in trades["exit_date"]], dtype=bool)
         computed |= trade_metrics(*(floats(trades[name])[closed] for name in ("profit_loss", "trade_return")))
-    if curve.dates:
-        computed |= curve_metrics(days, np.array(curve.values), initial_capital=capital, periods_per_year=per_year)
+    if values.size:
+        computed |= curve_metrics(days, values, initial_capital=capital, periods_per_year=per_year)
     return {name: None if is_missing(value) else value for name, value in computed.items()}
 
 

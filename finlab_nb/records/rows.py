@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from finlab_nb.analysis.periods import before_first
+from finlab_nb.analysis.periods import before_first, periods_per_year
+from finlab_nb.records.column_rows import ColumnRows
 from finlab_nb.records.days import FIRST_DAY
 from finlab_nb.records.extra import extra_column
 from finlab_nb.records.names import columns_by_name
@@ -33,8 +34,6 @@ from finlab_nb.records.values import (
 )
 from finlab_nb.records.zones import Days, local_days
 
-TradeRow: TypeAlias = tuple[Any, ...]  # in the order of TRADE_FIELDS
-EquityRow: TypeAlias = tuple[str, float]
 _Given: TypeAlias = Mapping[Any, Any]  # lists, Series and arrays of pyarrow, by column
 _Names: TypeAlias = Callable[[str, Iterable[Any]], tuple[dict[str, Any], list[Any]]]  # as `columns_by_name`
 _Check: TypeAlias = Callable[[str, Any], Any]
@@ -62,18 +61,26 @@ class Curve:
     dates: list[str]
     values: list[float]
     clock: Clock
-    _days: dict[str | None, Days] = field_of(default_factory=dict)  # by zone; curves of one index share it
+    # By zone; curves of one index share them.
+    _days: dict[str | None, Days] = field_of(default_factory=dict)
+    _per_year: dict[str | None, float] = field_of(default_factory=dict)
 
     @property
-    def points(self) -> list[EquityRow]:
+    def points(self) -> ColumnRows:
         """The rows that are stored."""
-        return list(zip(self.dates, self.values, strict=True))
+        return ColumnRows((self.dates, self.values))
 
     def days(self, timezone: str | None) -> Days:
         """Return the local day of each point, as `local_days` does."""
         if timezone not in self._days:
             self._days[timezone] = local_days(self.dates, timezone)
         return self._days[timezone]
+
+    def periods_per_year(self, timezone: str | None) -> float:
+        """Return how many periods a year has, by the local days of the points; NaN where they follow no period."""
+        if timezone not in self._per_year:
+            self._per_year[timezone] = periods_per_year(np.unique(self.days(timezone)))
+        return self._per_year[timezone]
 
 
 def trades_record(trades: Any, zone: ZoneInfo | None = None, *, exact: bool = False) -> Trades:
@@ -187,9 +194,9 @@ def _points(field: str, curve: Any, columns: Sequence[Column]) -> tuple[_Given, 
     _, value = names
     if isinstance(curve, pd.Series):
         return {"date": _dates_of(curve.index), value: curve}, len(curve)
-    if isinstance(curve, Mapping):
-        return {"date": list(curve), value: list(curve.values())}, len(curve)
     found, count = _table(field, curve)
+    if found is None and isinstance(curve, Mapping):
+        return {"date": list(curve), value: list(curve.values())}, len(curve)
     if found is None:
         return _columns(field, curve, _known(columns))[::2]
     if "date" not in found and isinstance(curve, pd.DataFrame) and (value in found or len(found) == 1):
@@ -215,6 +222,9 @@ def _table(field: str, given: Any) -> tuple[dict[Any, Any] | None, int]:
     found = dict(table)
     if len(found) < len(table):
         raise ValueError(f"{field} has a column twice: {', '.join(str(name) for name, _ in table)}")
+    if len({len(column) for _, column in table}) > 1:
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in table)
+        raise ValueError(f"{field} has columns of different lengths: {lengths}")
     if not isinstance(given, pd.DataFrame):
         found = {name: column for name, column in found.items() if name not in _INDEX}
     return found, len(table[0][1]) if table else len(given)
@@ -348,8 +358,8 @@ def _numbers(field: str, column: Column, given: Any) -> list[Any]:
 
 
 def _any_numbers(field: str, column: Column, given: Any) -> list[Any]:
-    if isinstance(given, pd.Series) and given.dtype == np.float64:
-        array = given.to_numpy()
+    if isinstance(given, (pd.Series, np.ndarray)) and given.dtype == np.float64 and given.ndim == 1:
+        array = np.asarray(given)
         if np.isfinite(array).all():
             return list(array.tolist())
         if not column.required and not np.isinf(array).any():

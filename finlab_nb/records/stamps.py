@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from finlab_nb.records.days import FIRST_DAY, LAST_DAY, date_text, found_date, with_utc
+from finlab_nb.records.days import COARSE_UNITS, FIRST_DAY, LAST_DAY, date_text, found_date, with_utc
 from finlab_nb.records.plain import Remembered, is_missing, values_of
 from finlab_nb.records.zones import UTC_NAME, Days, Moments, is_region, local_times, name_of, resolved, utc_times
 
@@ -145,7 +145,7 @@ def _by_column(column: Any, zone: ZoneInfo | None) -> Stamps | None:
     column = _of_arrow(column)
     if _is_datetime64(column):
         own = getattr(column.dtype, "tz", None)
-        return _of_array((column if own is None else column.dt.tz_convert(None)).to_numpy(), own, zone)
+        return _of_array(np.asarray(column if own is None else column.dt.tz_convert(None)), own, zone)
     values = values_of(column)
     kinds = set(map(type, values)) - {type(None)}
     if kinds == {str}:
@@ -174,6 +174,8 @@ def _of_arrow(column: Any) -> Any:
 
 
 def _is_datetime64(column: Any) -> bool:
+    if isinstance(column, np.ndarray):
+        return column.dtype.kind == "M" and np.datetime_data(column.dtype)[0] not in COARSE_UNITS
     return (
         isinstance(column, pd.Series)
         and isinstance(column.dtype, (np.dtype, pd.DatetimeTZDtype))

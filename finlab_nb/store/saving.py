@@ -12,15 +12,12 @@ from typing import Any, Final
 
 from finlab_nb.errors import IterationNotFoundError, StrategyNotFoundError, SuggestionNotFoundError
 from finlab_nb.records import Iteration, Strategy
+from finlab_nb.records.column_rows import ColumnRows
 from finlab_nb.records.tables import ITERATIONS, STRATEGIES, TABLES, TRADE_FIELDS, TRADES
 from finlab_nb.store.broken_text import fetched, insert
 from finlab_nb.store.pool import ConnectionPool
 
 _COUNT_CHANGE: Final = "UPDATE store_state SET change_counter = change_counter + 1"
-
-
-# A statement for many rows takes two thirds of the time of one that is run for each.
-_ROWS_AT_ONCE: Final = 50
 
 
 @cache
@@ -130,37 +127,47 @@ def _owner_in_rows(connection: sqlite3.Connection, table: str, owner: str) -> st
     return key
 
 
-def insert_rows(connection: sqlite3.Connection, table: str, owner: str | int, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(connection: sqlite3.Connection, table: str, owner: str | int, rows: ColumnRows) -> None:
     """Insert rows without their number and owner, which is given as the rows hold it."""
-    rows, left_out = _without_empty_columns(table, rows)
-    batched = len(rows) - len(rows) % _ROWS_AT_ONCE
-    for start in range(0, batched, _ROWS_AT_ONCE):
-        values = itertools.chain((owner,), *rows[start : start + _ROWS_AT_ONCE])
-        connection.execute(_insert(table, _ROWS_AT_ONCE, left_out), list(values))
-    connection.executemany(_insert(table, 1, left_out), [(owner, *row) for row in rows[batched:]])
+    columns, left_out = _without_empty_columns(table, rows)
+    start = 0
+    for count in _statement_sizes(len(rows)):
+        values: list[Any] = [owner] * (1 + count * len(columns))
+        for place, column in enumerate(columns, 1):
+            values[place :: len(columns)] = column[start : start + count]
+        connection.execute(_insert(table, count, left_out), values)
+        start += count
 
 
-def _without_empty_columns(
-    table: str, rows: Sequence[tuple[Any, ...]]
-) -> tuple[Sequence[tuple[Any, ...]], tuple[str, ...]]:
+def _statement_sizes(rows: int) -> list[int]:
+    """Return how many rows each statement inserts: one for many rows takes a third of the time of one for each.
+
+    There are few sizes, so that a connection keeps all of them prepared.
+    """
+    hundreds, rest = divmod(rows, 100)
+    tens, ones = divmod(rest, 10)
+    return [100] * hundreds + [10] * tens + [ones] * (ones > 0)
+
+
+def _without_empty_columns(table: str, rows: ColumnRows) -> tuple[Sequence[Sequence[Any]], tuple[str, ...]]:
     """Leave out the columns of trades that hold nothing: binding NULL takes as long as binding a value."""
     if table != TRADES.name or not rows:
-        return rows, ()
-    columns = dict(zip(TRADE_FIELDS, zip(*rows, strict=True), strict=True))
+        return rows.columns, ()
+    columns = dict(zip(TRADE_FIELDS, rows.columns, strict=True))
     empty = tuple(name for name, column in columns.items() if column.count(None) == len(rows))
-    return list(zip(*(columns[name] for name in TRADE_FIELDS if name not in empty), strict=True)), empty
+    return [column for name, column in columns.items() if name not in empty], empty
 
 
-def rows_of(iteration: Iteration) -> Iterator[tuple[str, Sequence[tuple[Any, ...]]]]:
+def rows_of(iteration: Iteration) -> Iterator[tuple[str, ColumnRows]]:
     """Yield what belongs to an iteration as rows, without the owner they begin with, by table."""
-    yield "metrics", [iteration.metrics]
-    yield "extra_metrics", iteration.extra_metrics
-    yield "given_metrics", iteration.given
-    yield "suggestions", [astuple(one) for one in iteration.suggestions]
+    yield "metrics", ColumnRows.of([iteration.metrics])
+    yield "extra_metrics", ColumnRows.of(iteration.extra_metrics)
+    yield "given_metrics", ColumnRows.of(iteration.given)
+    yield "suggestions", ColumnRows.of(map(astuple, iteration.suggestions))
     yield "trades", iteration.trades
     yield "equity", iteration.equity
-    yield "tags", [(tag,) for tag in iteration.tags]
-    yield "provenance", [] if iteration.provenance is None else [astuple(iteration.provenance)]
+    yield "tags", ColumnRows([iteration.tags])
+    yield "provenance", ColumnRows.of([] if iteration.provenance is None else [astuple(iteration.provenance)])
 
 
 def annotate(

@@ -291,8 +291,9 @@ def test_days_with_the_zone_of_a_market_are_the_days_without_one(
     lab: fl.Lab, strategy: str, recorded: Recorded, name: str, zone: str
 ) -> None:
     given = converted(CASES[name])
+    trades = pd.DataFrame(given["trades"])
     aware = given | {
-        "trades": given["trades"].assign(**{day: given["trades"][day].dt.tz_localize(zone) for day in _DATES}),
+        "trades": trades.assign(**{day: trades[day].dt.tz_localize(zone) for day in _DATES}),
         "equity": given["equity"].tz_localize(zone),
     }
     twin = lab.store.save_iteration(strategy, **aware)

@@ -28,6 +28,7 @@ _SOME: Final = [column for column in COLUMNS if column.name in ("stock_code", "e
 _FAST: Final = {
     tables.dicts: ("stock_code", "entry_date", "profit_loss"),
     tables.frame: ("stock_code", "exit_date", "entry_price"),
+    tables.arrays: ("entry_date", "entry_price"),
     tables.curve: ("date", "equity"),
 }
 _FAST_FIELDS: Final = 4
@@ -62,6 +63,7 @@ def _typed() -> Iterator[Any]:
         (tables.arrow_table, ARROW, COLUMNS),
         (tables.arrow_batch, ARROW, _SOME),
         (tables.polars_frame, POLARS, COLUMNS),
+        (tables.arrays, NUMPY, COLUMNS),
         (tables.typed_records, NUMPY, COLUMNS),
     ):
         yield from (_group(container, column, pairs.of_column, given) for column in places)

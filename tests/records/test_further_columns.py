@@ -117,6 +117,20 @@ def test_short_names_and_others_are_no_misspelling(name: str) -> None:
     assert json.loads(only_trade(**{name: 0.1})["extra"]) == {name: 0.1}
 
 
+def test_a_dict_of_columns_is_a_table() -> None:
+    columns = {name: [value, value] for name, value in CLOSED.items()}
+    expected = saved([CLOSED, CLOSED]).trades
+    assert saved(columns).trades == saved({name: np.array(one) for name, one in columns.items()}).trades == expected
+    assert saved({name: pd.Series(one, [7, 3]) for name, one in columns.items()}).trades == expected
+    with pytest.raises(ValueError, match=r"trades has columns of different lengths: .*entry_price 1"):
+        saved(columns | {"entry_price": [1.0]})
+    curve = {"date": np.array(["2024-01-02", "2024-01-03"], dtype="M8[D]"), "equity": [1.0, 2.0]}
+    found = iteration_record("a strategy", equity=curve).equity
+    assert found == [("2024-01-02", 1.0), ("2024-01-03", 2.0)] == list(found)
+    assert found != [("2024-01-02", 1.0), ("2024-01-03", 2.5)]
+    assert (found[-1], found[:1]) == (("2024-01-03", 2.0), [("2024-01-02", 1.0)])
+
+
 def test_our_own_frames_can_be_saved_again() -> None:
     own = {
         "trade_id": 7,

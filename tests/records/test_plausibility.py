@@ -33,8 +33,8 @@ def found(
     days = np.datetime64("2024-01-02") + np.arange(len(equity))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        points = list(zip(map(str, days), equity, strict=True))
-        return doubts(metrics or {}, extra or {}, by_column(trades), points, computed)
+        dates, values = list(map(str, days)), np.array(equity, dtype=float)
+        return doubts(metrics or {}, extra or {}, by_column(trades), dates, values, computed)
 
 
 def by_column(trades: Sequence[Trade]) -> dict[str, Sequence[Any]]:
@@ -354,12 +354,10 @@ def test_the_demo_gives_no_doubt(demo_lab: fl.Lab) -> None:
         loaded = demo_lab.store.load_iteration(iteration_id)
         rows = [tuple(row[name] for name in TRADE_FIELDS) for row in loaded["trades"]]
         curve = demo_lab.equity([iteration_id]).iloc[:, 0].dropna()
-        points = list(zip(curve.index.strftime("%Y-%m-%d"), curve.tolist(), strict=True))
-        metrics = loaded["metrics"]
-        assert (
-            doubts(metrics, loaded["extra_metrics"], by_column(rows), points, {name: metrics[name] for name in METRICS})
-            == []
-        )
+        dates, metrics = curve.index.strftime("%Y-%m-%d").tolist(), loaded["metrics"]
+        computed = {name: metrics[name] for name in METRICS}
+        extra = loaded["extra_metrics"]
+        assert doubts(metrics, extra, by_column(rows), dates, curve.to_numpy(), computed) == []
 
 
 @st.composite
@@ -459,15 +457,16 @@ def test_real_codes_are_not_doubted(codes: list[str]) -> None:
 def test_milliseconds_read_as_nanoseconds_are_doubted() -> None:
     read = pd.to_datetime([1672580700000, 1672588860000]).astype("datetime64[us]").strftime("%Y-%m-%dT%H:%M:%S.%f")
     row = dict(zip(TRADE_FIELDS, trade(), strict=True)) | {"entry_date": read[0], "exit_date": read[1]}
-    [doubt] = doubts({}, {}, by_column([tuple(row.values())]), [], {})
+    [doubt] = doubts({}, {}, by_column([tuple(row.values())]), [], np.array([]), {})
     assert (doubt.kind, doubt.field, doubt.value) == ("epoch", "trades[0].entry_date", read[0])
     assert "unit='ms'" in doubt.reason
-    [doubt] = doubts({}, {}, {}, [(read[0], 100.0), (read[1], 101.0)], {})
+    [doubt] = doubts({}, {}, {}, read.tolist(), np.array([100.0, 101.0]), {})
     assert (doubt.kind, doubt.field) == ("epoch", "equity[0].date")
 
 
 def test_a_curve_from_1970_on_is_not_doubted() -> None:
-    assert doubts({}, {}, {}, [("1970-01-02", 92.06), ("1970-01-05", 93.0), ("1970-02-02", 91.0)], {}) == []
+    dates = ["1970-01-02", "1970-01-05", "1970-02-02"]
+    assert doubts({}, {}, {}, dates, np.array([92.06, 93.0, 91.0]), {}) == []
 
 
 def test_the_cost_of_looking_is_linear() -> None:

@@ -123,22 +123,22 @@ def _each(given: Any, levels: _Levels) -> Iterator[Result]:
     cash = np.broadcast_to(np.asarray(given.init_cash, dtype=float), count)
     figures, remarks = (_figures(given), ()) if count == 1 else ({}, (_NO_FIGURES,))
     version, tags = version_of("vectorbt"), levels.tags()
-    for place in range(count):
+    for place, (_, curve) in enumerate(values.items()):
         yield Result(
             engine="vectorbt",
             version=version,
             parameters=levels.parameters(place),
             tags=tags[place],
-            trades=trades.iloc[bounds[place] : bounds[place + 1]],
-            equity=values.iloc[:, place],
+            trades={name: column[bounds[place] : bounds[place + 1]] for name, column in trades.items()},
+            equity=curve,
             initial_capital=float(cash[place]),
             figures=figures,
             remarks=remarks,
         )
 
 
-def _trades(given: Any, levels: _Levels) -> tuple[pd.DataFrame, NDArray[np.intp]]:
-    """Return the trades of all accounts, one account after the other, and where each begins."""
+def _trades(given: Any, levels: _Levels) -> tuple[dict[str, Any], NDArray[np.intp]]:
+    """Return the trades of all accounts by column, one account after the other, and where each begins."""
     records = given.exit_trades if has_all(given, "exit_trades") else given.trades
     readable = records.records_readable
     column = levels.labels.get_indexer(pd.Index(readable["Column"])) if len(readable) else np.array([], dtype=np.intp)
@@ -152,7 +152,11 @@ def _trades(given: Any, levels: _Levels) -> tuple[pd.DataFrame, NDArray[np.intp]
     )
     account = levels.of_column[column]
     order = np.argsort(account, kind="stable")
-    return trades.iloc[order], np.searchsorted(account[order], np.arange(len(levels.accounts) + 1))
+    columns = {
+        name: one if isinstance(one.dtype, pd.DatetimeTZDtype) else one.to_numpy()
+        for name, one in trades.iloc[order].reset_index(drop=True).items()
+    }
+    return columns, np.searchsorted(account[order], np.arange(len(levels.accounts) + 1))
 
 
 def _figures(given: Any) -> dict[str, Any]:

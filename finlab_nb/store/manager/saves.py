@@ -110,15 +110,15 @@ class Saves(Base):
             0), ``win_rate`` (fraction) and ``total_trades`` (closed ones), as a dict or a Series. Absent ones are
             computed from equity and trades; None stays unknown. Any other name becomes an extra metric.
         trades
-            Table of pandas, polars, pyarrow or numpy, or records (dicts, namedtuples, dataclasses), with ``stock_code``
-            (text), ``entry_date, exit_date`` (date, datetime or ISO text; none while open), ``entry_price, exit_price,
-            position_size`` (negative for short) and ``profit_loss`` (currency, net of fees). Optionally with
-            ``trade_return`` (net, fraction of the entry value), ``fees`` (currency; a rebate is negative), ``mae, mfe``
-            (worst and best return on the way, fractions, at most and at least 0), ``multiplier`` (of a contract),
-            ``entry_reason, exit_reason`` (any scalar, as text). Usual other names are understood (pnl, commission,
-            return, symbol, entry_tag, ...); any other column is kept in ``extra``, a JSON object. Without rows no
-            trades were made, and total_trades is 0; None says nothing about them. The number of open ones is the extra
-            metric open_trades.
+            Table of pandas, polars, pyarrow or numpy, a dict of columns (lists, arrays, Series), or records (dicts,
+            namedtuples, dataclasses), with ``stock_code`` (text), ``entry_date, exit_date`` (date, datetime or ISO
+            text; none while open), ``entry_price, exit_price, position_size`` (negative for short) and ``profit_loss``
+            (currency, net of fees). Optionally with ``trade_return`` (net, fraction of the entry value), ``fees``
+            (currency; a rebate is negative), ``mae, mfe`` (worst and best return on the way, fractions, at most and at
+            least 0), ``multiplier`` (of a contract), ``entry_reason, exit_reason`` (any scalar, as text). Usual other
+            names are understood (pnl, commission, return, symbol, entry_tag, ...); any other column is kept in
+            ``extra``, a JSON object. Without rows no trades were made, and total_trades is 0; None says nothing about
+            them. The number of open ones is the extra metric open_trades.
         suggestions
             Dicts with ``priority`` (high, medium, low), ``description`` and optionally ``specific_changes,
             expected_impact, rationale`` (text), ``learning_references`` (list) and ``status``.

@@ -216,6 +216,11 @@ def polars_frame(columns: Columns) -> Any:
     return pl.DataFrame(dict(columns))
 
 
+def arrays(columns: Columns) -> Any:
+    """Return a dict of arrays and lists."""
+    return dict(columns)
+
+
 def typed_records(columns: Columns) -> Any:
     """Return a recarray with the index of DataFrame.to_records."""
     arrays = {"index": np.arange(3), **{name: np.asarray(values) for name, values in columns.items()}}
