@@ -40,7 +40,7 @@ class OpenConnections:
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._opening: list[None] = []  # one entry for each connection that a thread is opening
         # Not in use.
-        self._stacks: dict[str, list[Connection]] = {"reader": [], "writer": [], "keeper": []}
+        self._stacks: dict[str, list[Connection]] = {use: [] for use in ("reader", "writer", "appender", "keeper")}
 
     def __len__(self) -> int:
         return len(self._open) + len(self._opening)
@@ -81,8 +81,16 @@ class OpenConnections:
         return self.connect(create=not there)
 
     def take(self, use: str) -> Connection:
-        """Return a connection to the present file, an open one if there is one."""
-        return self.take_open(use) or self.connect()
+        """Return a connection to the present file, an open one if there is one.
+
+        An appender looks for no parent of the rows that it inserts: of new iterations it has just inserted them itself.
+        """
+        connection = self.take_open(use)
+        if connection is None:
+            connection = self.connect()
+            if use == "appender":
+                connection.execute("PRAGMA foreign_keys = OFF")
+        return connection
 
     def take_open(self, use: str) -> Connection | None:
         """Return an open connection to the present file, if there is one."""

@@ -51,9 +51,9 @@ LINK_SUGGESTION: Final = """
 
 
 @contextlib.contextmanager
-def writing(pool: ConnectionPool) -> Iterator[sqlite3.Connection]:
-    """Lend a connection inside a write transaction that counts as a change of the store."""
-    with pool.write() as connection:
+def writing(pool: ConnectionPool, *, appends: bool = False) -> Iterator[sqlite3.Connection]:
+    """Lend a connection inside a write transaction that counts as a change of the store; see `ConnectionPool.write`."""
+    with pool.write(appends=appends) as connection:
         connection.execute(_COUNT_CHANGE)
         yield connection
 

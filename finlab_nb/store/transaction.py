@@ -38,9 +38,12 @@ class Transaction:
     ----------
     path
         The file, for messages.
+    use
+        What it takes a connection for; see `OpenConnections.take`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, use: str) -> None:
+        self.use = use
         self.owner = Owner.here()
         self.connection: Connection | None = None  # until it begins, and after its end
         self._path = path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import itertools
 import json
@@ -207,6 +208,7 @@ def _recorded(book: Book, name: str, grid: Any) -> Row:
 
         ours()
         runs = [lab.store.load_iteration(one) for one in lab.iterations()["iteration_id"]]
+        gc.freeze()  # the baseline's rows, a million dicts, which only this process has to look through
         with _same_schema(book) as (own, strategy):
             taken, inserted = side_by_side(ours, lambda: milliseconds(lambda: _insert_grid(own, strategy, runs)), 5)
     trades, points = (sum(len(run[table]) for run in runs) for table in ("trades", "equity"))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import finlab_nb as fl
+from finlab_nb.records import Recording, iteration_record
 from finlab_nb.records.tables import TABLES
 from finlab_nb.store import deleting
 
@@ -83,6 +84,32 @@ def test_a_deletion_leaves_what_the_deletion_by_another_program_leaves(
         "tags",
         "provenance",
     }
+
+
+def test_what_was_stored_many_at_once_goes_with_its_iteration(store: fl.StorageManager) -> None:
+    """Many rows are inserted without a look for the iteration that they belong to; deleting still takes them along."""
+    strategy = store.save_strategy_version("momentum", "x")
+    given = {"strategy_id": strategy, "trades": [TRADE] * 3, "equity": CURVE, "tags": ["a"], "provenance": {"seed": 1}}
+    runs = store.save_iterations([given] * 3)
+    recorded = [Recording("momentum", "x", iteration_record("x", equity=CURVE, tags=[tag])) for tag in "bc"]
+    runs += [iteration_id for iteration_id, _ in store.record_iterations(recorded, again=True)]
+    assert left(store.path)["iterations"] == 5
+    with store.transaction():  # on the connection of the transaction, which looks for parents
+        runs += store.save_iterations([given])
+        store.delete_iteration(runs[0])
+    assert left(store.path)["iterations"] == 5
+    for run in runs[1:]:
+        store.delete_iteration(run)
+    assert set(left(store.path).values()) == {0}
+
+
+def test_many_at_once_with_one_that_belongs_to_nothing_leave_nothing(store: fl.StorageManager) -> None:
+    strategy = store.save_strategy_version("momentum", "x")
+    good = {"strategy_id": strategy, "trades": [TRADE], "equity": CURVE}
+    for wrong in ({"applies": [77]}, {"strategy_id": "nobody's"}):
+        with pytest.raises((fl.SuggestionNotFoundError, fl.StrategyNotFoundError)):
+            store.save_iterations([good, good | wrong])
+    assert set(left(store.path).values()) == {0}
 
 
 def test_a_deletion_stamps_each_bucket_once_and_not_each_row(

@@ -243,7 +243,7 @@ class Saves(Base):
                 doubts += iteration.doubts
                 dropped += iteration.dropped
             warn_of(doubts, dropped)
-            with saving.writing(self.pool) as connection:
+            with saving.writing(self.pool, appends=True) as connection:
                 for position, iteration in enumerate(made):
                     with _named(f"iterations[{position}]"):
                         saving.insert_iteration(connection, iteration)
@@ -292,7 +292,7 @@ class Saves(Base):
                 doubts += one.iteration.doubts
                 dropped += one.iteration.dropped
             warn_of(doubts, dropped)
-            with saving.writing(self.pool) as connection:
+            with saving.writing(self.pool, appends=True) as connection:
                 versions = recording.Versions(connection)
                 return [
                     recording.record(
