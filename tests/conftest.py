@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the reliability tests in their long form (an hour)")
 
 
+@pytest.hookimpl(optionalhook=True)  # an environment of one engine may lack pytest-xdist: -o addopts=
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run whole folders in two processes, and files that are named in this one, which starts at once."""
     return 0 if any(".py" in one for one in config.args) else 2
