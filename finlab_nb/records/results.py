@@ -54,20 +54,10 @@ def results_record(
     effective = computed.pop("periods_per_year", per_year)
     found: tuple[Doubt, ...] = ()
     if not exact:
-        found = (
-            *doubts(
-                given,
-                extra,
-                columns,
-                curve.dates,
-                values,
-                computed,
-                returns=given_returns,
-                days=days,
-                per_year=effective,
-            ),
-            *zone_doubt(lacks_zone(curve.clock, taken.clock) if zone is None else None),
+        wrong = doubts(
+            given, extra, columns, curve.dates, values, computed, returns=given_returns, days=days, per_year=effective
         )
+        found = (*wrong, *zone_doubt(lacks_zone(curve.clock, taken.clock) if zone is None else None))
     if strict and (found or dropped):
         raise ValueError(found[0].message if found else message_of_dropped(dropped))
     _complete(extra, computed.pop("total_return", None), columns, exact=exact, has_metrics=metrics is not None)
