@@ -19,7 +19,7 @@ from finlab_nb.query.frames import Frames
 from finlab_nb.records import METRICS
 
 OWNERS: Final = (fl.Lab, fl.StorageManager, fl.BackupScheduler)
-QUESTIONS: Final = [name for name in dir(Frames) if name in vars(fl.Lab) and name[0] != "_"]
+QUESTIONS: Final = [name for name in dir(Frames) if name in dir(fl.Lab) and name[0] != "_"]
 PLAIN_NAMES: Final = {"str", "int", "float", "bool", "None", "date", "datetime", "tzinfo", "dict", "list", "Path"} | {
     *(
         "tuple",
